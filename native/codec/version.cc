@@ -1,0 +1,1 @@
+// placeholder until the codec lands, so that the static library has a source

@@ -1,0 +1,97 @@
+"""What was measured: plain values, JSON-able with ``dataclasses.asdict``. Times in milliseconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured."""
+
+    cpu: str
+    instruction_set: str  # the one the Engine chose: "portable", "avx2", "avx512"
+    cores: int
+    memory_bytes: int
+    system: str
+    versions: dict[str, str]  # package -> version
+    date: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency of one runtime on one input, from alternating runs."""
+
+    runtime: str  # "gossamer", "torch eager", "onnxruntime"
+    batch: int
+    threads: int
+    median_ms: float
+    low_ms: float  # first quartile
+    high_ms: float  # third quartile
+    runs: int
+
+
+@dataclass(frozen=True)
+class LayerMeasurement:
+    """One weight of the file. Bits are per kept weight; ``None`` where the representation has no such part."""
+
+    name: str
+    shape: tuple[int, ...]
+    representation: str  # "Sparse(Codebook)", "Dense", ...
+    coder: str  # how its streams are coded
+    elements: int
+    kept: int
+    weight_bits: float | None  # bits per weight before entropy coding
+    weight_bits_coded: float | None
+    index_bits: float | None  # bits per index before entropy coding
+    index_bits_coded: float | None
+    bytes: int
+    macs: int  # dense multiply-accumulates per example
+    macs_executed: int  # those that meet a kept weight
+    histogram: tuple[tuple[float, ...], tuple[int, ...]] | None = None  # edges, counts of kept weights
+    centroids: tuple[float, ...] | None = None
+    centroid_counts: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One network as an artifact."""
+
+    file_bytes: int
+    parameters: int
+    parameters_kept: int
+    macs: int
+    macs_executed: int
+    metric: float | None
+    latencies: tuple[Latency, ...] = ()
+    peak_memory_bytes: int | None = None  # of a fresh process that loads the file and runs one batch
+    layers: tuple[LayerMeasurement, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The network after one pass of the recipe, measured as an artifact."""
+
+    name: str  # the pass as written: "Prune(0.92)"
+    measurement: Measurement
+    seconds: float
+    notes: tuple[tuple[str, str], ...] = ()  # (subject, message)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a report says: the original, every stage, the final artifact; alpha = a/a*, delta = s/s*."""
+
+    name: str
+    metric_name: str
+    maximize: bool
+    original: Measurement
+    stages: tuple[Stage, ...]
+    final: Measurement
+    machine: Machine
+    notes: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def compression_rate(self) -> float:
+        """alpha: bytes of the original file (float32 parameters) over bytes of the final file."""
+        return self.original.file_bytes / self.final.file_bytes

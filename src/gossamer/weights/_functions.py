@@ -1,0 +1,111 @@
+"""Functions of the representation. A new representation registers one implementation of each."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+import numpy.typing as npt
+
+from ._representations import Codebook, Dense, Quantized, Sparse, Weight
+
+
+@singledispatch
+def decode(weight: Weight) -> npt.NDArray[np.generic]:
+    """The weight's values as a plain array of its shape."""
+    raise TypeError(f"decode: no implementation for {type(weight).__name__}")
+
+
+@decode.register
+def _(weight: Dense) -> npt.NDArray[np.generic]:
+    return weight.values
+
+
+@decode.register
+def _(weight: Quantized) -> npt.NDArray[np.generic]:
+    aligned = [1] * weight.ints.ndim
+    if weight.axis is not None:
+        aligned[weight.axis] = -1
+    scale, zero_point = weight.scale.reshape(aligned), weight.zero_point.reshape(aligned)
+    return (weight.ints.astype(np.int64) - zero_point.astype(np.int64)).astype(np.float32) * scale
+
+
+@decode.register
+def _(weight: Codebook) -> npt.NDArray[np.generic]:
+    return weight.centroids[weight.indices]
+
+
+@decode.register
+def _(weight: Sparse) -> npt.NDArray[np.generic]:
+    values = decode(weight.values)
+    dense = np.zeros(int(np.prod(weight.shape)), dtype=values.dtype)
+    dense[weight.positions] = values
+    return dense.reshape(weight.shape)
+
+
+@singledispatch
+def shape(weight: Weight) -> tuple[int, ...]:
+    """The shape of the decoded weight."""
+    raise TypeError(f"shape: no implementation for {type(weight).__name__}")
+
+
+@shape.register
+def _(weight: Dense) -> tuple[int, ...]:
+    return weight.values.shape
+
+
+@shape.register
+def _(weight: Quantized) -> tuple[int, ...]:
+    return weight.ints.shape
+
+
+@shape.register
+def _(weight: Codebook) -> tuple[int, ...]:
+    return weight.indices.shape
+
+
+@shape.register
+def _(weight: Sparse) -> tuple[int, ...]:
+    return weight.shape
+
+
+@singledispatch
+def dtype(weight: Weight) -> np.dtype[np.generic]:
+    """The dtype of the decoded weight."""
+    raise TypeError(f"dtype: no implementation for {type(weight).__name__}")
+
+
+@dtype.register
+def _(weight: Dense) -> np.dtype[np.generic]:
+    return weight.values.dtype
+
+
+@dtype.register(Quantized)
+@dtype.register(Codebook)
+def _(weight: Weight) -> np.dtype[np.generic]:
+    return np.dtype(np.float32)
+
+
+@dtype.register
+def _(weight: Sparse) -> np.dtype[np.generic]:
+    return dtype(weight.values)
+
+
+def nonzeros(weight: Weight) -> int:
+    """How many elements of the decoded weight are not zero."""
+    return len(weight.positions) if isinstance(weight, Sparse) else int(np.count_nonzero(decode(weight)))
+
+
+def equal(a: Weight, b: Weight) -> bool:
+    """Whether two weights are the same representation with the same bytes in every field."""
+    if type(a) is not type(b):
+        return False
+    return all(_same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, Weight) and isinstance(b, Weight):
+        return equal(a, b)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return a == b
