@@ -6,6 +6,7 @@
     ├── GraphError         a graph breaks the specification (graph/spec.py)
     ├── RecipeError        a recipe does not fit the network, or a recipe file cannot be read
     ├── CheckpointError    a checkpoint belongs to another run, or cannot be read
+    ├── WeightError        the parts of a weight contradict each other, or a value cannot be represented
     ├── FormatError        bytes are not a valid .goss or ONNX file
     ├── UnsupportedError   an operator, a type or a feature that gossamer does not have
     ├── InputError         an Engine was called with the wrong names, shapes or dtypes
@@ -38,6 +39,10 @@ class RecipeError(GossamerError, ValueError):
 
 class CheckpointError(GossamerError):
     """A checkpoint belongs to another run, or cannot be read."""
+
+
+class WeightError(GossamerError, ValueError):
+    """The parts of a weight contradict each other, or a value cannot be represented."""
 
 
 class FormatError(GossamerError, ValueError):

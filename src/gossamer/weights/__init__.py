@@ -1,7 +1,8 @@
 """The representations of a weight after training, and the functions on them. NumPy alone; no torch."""
 
+from ._edits import sparsify, take, transpose, with_codebook
+from ._functions import decode, dtype, equal, nonzeros, representation, shape
 from ._representations import Codebook, Dense, Quantized, Sparse, Weight
-from ._functions import decode, dtype, equal, nonzeros, shape
 
 __all__ = [
     "Codebook",
@@ -13,5 +14,10 @@ __all__ = [
     "dtype",
     "equal",
     "nonzeros",
+    "representation",
     "shape",
+    "sparsify",
+    "take",
+    "transpose",
+    "with_codebook",
 ]

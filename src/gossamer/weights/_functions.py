@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 import numpy as np
@@ -38,7 +39,7 @@ def _(weight: Codebook) -> npt.NDArray[np.generic]:
 @decode.register
 def _(weight: Sparse) -> npt.NDArray[np.generic]:
     values = decode(weight.values)
-    dense = np.zeros(int(np.prod(weight.shape)), dtype=values.dtype)
+    dense = np.zeros(math.prod(weight.shape), dtype=values.dtype)
     dense[weight.positions] = values
     return dense.reshape(weight.shape)
 
@@ -109,3 +110,9 @@ def _same(a: object, b: object) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     return a == b
+
+
+def representation(weight: Weight) -> str:
+    """The name of the representation with what it nests: "Dense", "Sparse(Codebook)"."""
+    name = type(weight).__name__
+    return f"{name}({representation(weight.values)})" if isinstance(weight, Sparse) else name
