@@ -1,0 +1,20 @@
+# Each command does all its own set-up; the work is in scripts/.
+.PHONY: demo test check build bench-deep-compression clean
+
+demo:                    ## LeNet-300-100 on MNIST, 40 times smaller: prune, share, code, run without torch, report.html
+	@scripts/demo
+
+test:                    ## the whole test suite
+	@scripts/test
+
+check:                   ## ruff, the strict type checker, the layering
+	@scripts/check
+
+build:                   ## a wheel in dist/, tried in an empty directory
+	@scripts/build
+
+bench-deep-compression:  ## Deep Compression's tables on full MNIST, three seeds (about half an hour)
+	@scripts/bench deep_compression
+
+clean:
+	rm -rf build dist .venv bench/out

@@ -1,0 +1,72 @@
+"""gossamer: a trained network in; a smaller, faster one out, and a report of what was measured.
+
+Public names load on first use, so that ``import gossamer; gossamer.Engine`` needs NumPy alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gossamer import metrics as metrics
+    from gossamer.artifact import load as load
+    from gossamer.engine import Engine as Engine
+    from gossamer.graph import trace as trace
+    from gossamer.prune import Elements as Elements
+    from gossamer.prune import Prune as Prune
+    from gossamer.quantize import Cluster as Cluster
+    from gossamer.recipe import Repeat as Repeat
+    from gossamer.recipe_file import load_recipe as load_recipe
+    from gossamer.result import Result as Result
+    from gossamer.result import compress as compress
+    from gossamer.result import save as save
+    from gossamer.task import Task as Task
+    from gossamer.train import Finetune as Finetune
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it.
+_HOMES = {
+    "Cluster": "gossamer.quantize",
+    "Elements": "gossamer.prune",
+    "Engine": "gossamer.engine",
+    "Finetune": "gossamer.train",
+    "Prune": "gossamer.prune",
+    "Repeat": "gossamer.recipe",
+    "Result": "gossamer.result",
+    "Task": "gossamer.task",
+    "compress": "gossamer.result",
+    "load": "gossamer.artifact",
+    "load_recipe": "gossamer.recipe_file",
+    "metrics": "gossamer",
+    "save": "gossamer.result",
+    "trace": "gossamer.graph",
+}
+
+__all__ = sorted(_HOMES)
+
+_COMPRESSION_NEEDS = frozenset({"torch", "onnx", "onnxscript", "accelerate", "pydantic", "yaml", "rich", "jinja2", "psutil"})
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gossamer' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    try:
+        if home == "gossamer":
+            return importlib.import_module(f"gossamer.{name}")
+        return getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _COMPRESSION_NEEDS:
+            raise
+        from gossamer.errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            f"gossamer.{name} needs the package {error.name!r}, which serving does not: "
+            "pip install 'gossamer[compress]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
