@@ -1,0 +1,54 @@
+"""Examples held in memory, and a loader that takes a whole batch of them by one index operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gossamer.errors import TaskError
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Examples(Dataset[tuple[Tensor, Tensor]]):
+    """``inputs`` (n, ...) and ``targets`` (n, ...), example by example in the same order.
+
+    Raises ``TaskError`` where the two differ in length.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise TaskError(f"{len(self.inputs)} inputs but {len(self.targets)} targets; give as many")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int | slice | Tensor) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.targets[index]
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """A batch at once: what ``DataLoader`` calls instead of fetching and stacking single examples."""
+        return self[torch.tensor(indices)]
+
+
+def _whole(batch: _T) -> _T:
+    return batch
+
+
+def loader(
+    examples: Examples, batch_size: int, *, shuffle: bool = False, drop_last: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """An ordinary ``DataLoader`` over ``examples`` that takes a batch at once instead of stacking single examples.
+
+    ``shuffle`` draws the order of each epoch from torch's global generator, so ``torch.manual_seed`` fixes
+    it; on several processes ``accelerate`` keeps the order the same on each and deals the batches out.
+    """
+    return DataLoader(examples, batch_size, shuffle=shuffle, drop_last=drop_last, collate_fn=_whole)
