@@ -43,7 +43,7 @@ class LeNet5(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm around a shortcut, 1x1 where the shape changes (He et al. 2015)."""
+    """Two 3x3 convolutions with batch norm around a shortcut, 1x1 where shapes change (He et al. 2015)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

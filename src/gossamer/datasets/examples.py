@@ -46,7 +46,7 @@ def _whole(batch: _T) -> _T:
 def loader(
     examples: Examples, batch_size: int, *, shuffle: bool = False, drop_last: bool = False
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """An ordinary ``DataLoader`` over ``examples`` that takes a batch at once instead of stacking single examples.
+    """An ordinary ``DataLoader`` over ``examples`` that takes a batch at once, not example by example.
 
     ``shuffle`` draws the order of each epoch from torch's global generator, so ``torch.manual_seed`` fixes
     it; on several processes ``accelerate`` keeps the order the same on each and deals the batches out.

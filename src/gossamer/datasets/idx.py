@@ -1,8 +1,8 @@
 """IDX, the format of MNIST and of the data sets made in its likeness.
 
 Big-endian: two zero bytes, one byte of element type, one byte of rank, ``rank`` sizes of 32 bits, then the
-elements in C order (LeCun, Cortes and Burges, "The MNIST database of handwritten digits"). Files are read plain
-or gzipped.
+elements in C order (LeCun, Cortes and Burges, "The MNIST database of handwritten digits"). Files are read
+plain or gzipped.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gossamer.errors import FormatError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
-# Deflate spends at least two bits on 258 bytes, so no gzip file holds more than 1032 times its own size. Knowing
-# that, a header that lies about its sizes is refused before anything is allocated for it.
+# Deflate spends at least two bits on 258 bytes, so no gzip file holds more than 1032 times its own size.
+# Knowing that, a header that lies about its sizes is refused before anything is allocated for it.
 _DEFLATE_LIMIT = 1032
 
 
 def read_idx(path: str | Path) -> NDArray[Any]:
-    """The array in the IDX file at ``path``, in native byte order, of the rank and sizes that its header says.
+    """The array in the IDX file at ``path``, in native byte order, of the rank and sizes its header says.
 
     Raises ``FormatError`` where the file is no IDX file, ends early or goes on after the last element, and
     ``OSError`` where it cannot be opened.
