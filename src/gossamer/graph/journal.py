@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 _logger = logging.getLogger("gossamer")
-_notes: ContextVar[tuple[list["Note"], ...]] = ContextVar("_notes", default=())
+_notes: ContextVar[tuple[list[Note], ...]] = ContextVar("_notes", default=())
 
 
 @dataclass(frozen=True)
