@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,39 +39,54 @@ class WeightTransform(nn.Module, abc.ABC):
 
 
 def _owner(graph: nn.Module, weight: str) -> tuple[nn.Module, str]:
-    path, _, name = weight.rpartition(".")
+    """The module that holds ``weight``, and its name there; of a shared weight, any of its names will do."""
+    tied: dict[str, str] = getattr(graph, "tied", {})
+    path, _, name = tied.get(weight, weight).rpartition(".")
     return graph.get_submodule(path), name
+
+
+def _steps(owner: nn.Module, name: str) -> parametrize.ParametrizationList | None:
+    if not parametrize.is_parametrized(owner, name):
+        return None
+    return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, owner.parametrizations)[name])
 
 
 def add_transform(graph: nn.Module, weight: str, transform: WeightTransform) -> None:
     """Append ``transform`` to the weight called ``weight`` ("fc1.weight"). Mutates ``graph``: passes copy first."""
     owner, name = _owner(graph, weight)
-    original = owner.get_parameter(name) if not parametrize.is_parametrized(owner, name) else None
-    device = original.device if original is not None else getattr(owner, name).device
+    device = original(graph, weight).device
     parametrize.register_parametrization(owner, name, transform.to(device), unsafe=True)
+
+
+def replace_transform(graph: nn.Module, weight: str, index: int, transform: WeightTransform) -> None:
+    """Put ``transform`` in the place of the one at ``index`` (as in :func:`transforms`). Mutates ``graph``.
+
+    Raises IndexError where ``weight`` has no transform there.
+    """
+    owner, name = _owner(graph, weight)
+    steps = _steps(owner, name)
+    if steps is None:
+        raise IndexError(f"weight {weight!r} has no transforms, so none at {index} to replace")
+    steps[index] = transform.to(original(graph, weight).device)
 
 
 def transforms(graph: nn.Module, weight: str) -> list[WeightTransform]:
     """The transforms of the weight called ``weight``, first applied first; empty where it has none."""
-    owner, name = _owner(graph, weight)
-    if not parametrize.is_parametrized(owner, name):
-        return []
-    return list(owner.parametrizations[name])  # type: ignore[index, arg-type]
+    return cast(list[WeightTransform], list(_steps(*_owner(graph, weight)) or ()))
 
 
 def original(graph: nn.Module, weight: str) -> Tensor:
     """The tensor under all transforms: the parameter that the optimizer may update."""
     owner, name = _owner(graph, weight)
-    if not parametrize.is_parametrized(owner, name):
-        return getattr(owner, name)  # type: ignore[no-any-return]
-    return owner.parametrizations[name].original  # type: ignore[index, return-value, union-attr]
+    steps = _steps(owner, name)
+    return cast(Tensor, getattr(owner, name) if steps is None else steps.original)
 
 
 def transformed_weights(graph: nn.Module) -> Iterator[str]:
     """Names of all weights that carry at least one transform, in module order."""
     for path, module in graph.named_modules():
         if parametrize.is_parametrized(module):
-            for name in module.parametrizations:  # type: ignore[union-attr]
+            for name in cast(nn.ModuleDict, module.parametrizations):
                 yield f"{path}.{name}" if path else str(name)
 
 
