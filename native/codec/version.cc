@@ -1,1 +1,0 @@
-// placeholder until the codec lands, so that the static library has a source

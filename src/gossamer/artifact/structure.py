@@ -1,0 +1,174 @@
+"""A Program as structure and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from gossamer.errors import FormatError
+from gossamer.weights import Dense, Weight
+
+from .coding import Coding
+from .layout import Tag
+from .program import Attribute, Operation, Port, Program, Size
+from .tensors import read_weight, write_weight
+from .wire import Reader, Writer
+
+V = TypeVar("V")
+# Told the name and the value of a weight, and the reader that has just read it.
+Observe = Callable[[str, Weight, Reader], None]
+
+
+def ignore(name: str, weight: Weight, source: Reader) -> None:
+    """Observe nothing."""
+
+
+def write_program(program: Program, coding: Coding) -> Writer:
+    """Everything; mappings in the order of their keys, so that equal programs give equal bytes."""
+    to = Writer()
+
+    def entry(item: tuple[str, str]) -> None:
+        to.string(item[0])
+        to.string(item[1])
+
+    def opset(item: tuple[str, int]) -> None:
+        to.string(item[0])
+        to.number(item[1])
+
+    def weight(item: tuple[str, Weight]) -> None:
+        to.string(item[0])
+        write_weight(to, item[1], coding)
+
+    to.sequence(sorted(program.opsets.items()), opset)
+    to.sequence(sorted(program.metadata.items()), entry)
+    to.sequence(program.inputs, lambda port: _write_port(to, port))
+    to.sequence(program.operations, lambda operation: _write_operation(to, operation, coding))
+    to.sequence(program.outputs, lambda port: _write_port(to, port))
+    to.sequence(sorted(program.weights.items(), key=lambda item: item[0]), weight)
+    return to
+
+
+def read_program(source: Reader, observe: Observe = ignore) -> Program:
+    """What :func:`write_program` wrote. ``observe`` is called after each weight was read."""
+
+    def entry() -> tuple[str, str]:
+        return source.string(), source.string()
+
+    def opset() -> tuple[str, int]:
+        return source.string(), source.number()
+
+    def weight() -> tuple[str, Weight]:
+        name, value = source.string(), read_weight(source)
+        observe(name, value, source)
+        return name, value
+
+    opsets = _mapping(source.sequence(opset))
+    metadata = _mapping(source.sequence(entry))
+    inputs = source.sequence(lambda: _read_port(source))
+    operations = source.sequence(lambda: _read_operation(source))
+    outputs = source.sequence(lambda: _read_port(source))
+    weights = _mapping(source.sequence(weight))
+    return Program(inputs, outputs, operations, weights, opsets, metadata)
+
+
+def _mapping(items: tuple[tuple[str, V], ...]) -> dict[str, V]:
+    keys = [key for key, _ in items]
+    if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        raise FormatError("a mapping of the structure is not in the order of its keys")
+    return dict(items)
+
+
+def _write_port(to: Writer, port: Port) -> None:
+    to.string(port.name)
+    to.string(port.dtype)
+    to.byte(port.shape is not None)
+    if port.shape is not None:
+        to.sequence(port.shape, lambda size: _write_size(to, size))
+
+
+def _read_port(source: Reader) -> Port:
+    name, dtype = source.string(), source.string()
+    known = source.member((False, True))
+    return Port(name, dtype, source.sequence(lambda: _read_size(source)) if known else None)
+
+
+def _write_size(to: Writer, size: Size) -> None:
+    match size:
+        case None:
+            to.number(0)
+        case str():
+            to.number(1)
+            to.string(size)
+        case _:
+            to.number(size + 2)
+
+
+def _read_size(source: Reader) -> Size:
+    code = source.number()
+    return None if code == 0 else source.string() if code == 1 else code - 2
+
+
+def _write_operation(to: Writer, operation: Operation, coding: Coding) -> None:
+    def attribute(item: tuple[str, Attribute]) -> None:
+        to.string(item[0])
+        _write_attribute(to, item[1], coding)
+
+    to.string(operation.op)
+    to.string(operation.domain)
+    to.string(operation.name)
+    to.sequence(operation.inputs, to.string)
+    to.sequence(operation.outputs, to.string)
+    to.sequence(sorted(operation.attributes.items(), key=lambda item: item[0]), attribute)
+
+
+def _read_operation(source: Reader) -> Operation:
+    def attribute() -> tuple[str, Attribute]:
+        return source.string(), _read_attribute(source)
+
+    op, domain, name = source.string(), source.string(), source.string()
+    inputs, outputs = source.sequence(source.string), source.sequence(source.string)
+    return Operation(op, inputs, outputs, _mapping(source.sequence(attribute)), name, domain)
+
+
+def _write_attribute(to: Writer, value: Attribute, coding: Coding) -> None:
+    match value:
+        case np.ndarray():
+            to.byte(Tag.TENSOR)
+            write_weight(to, Dense(value), coding)
+        case tuple():
+            tags = {str: Tag.STRINGS, float: Tag.FLOATS, int: Tag.INTS}
+            tag = tags[type(value[0])] if value else Tag.INTS
+            to.byte(tag)
+            to.sequence(value, _item_writer(to, tag))
+        case str() | int() | float():
+            tag = Tag.STRING if isinstance(value, str) else Tag.FLOAT if isinstance(value, float) else Tag.INT
+            to.byte(tag)
+            _item_writer(to, tag)(value)
+
+
+def _item_writer(to: Writer, tag: Tag) -> Callable[[object], None]:
+    writers: dict[Tag, Callable[..., None]] = {Tag.INT: to.signed, Tag.FLOAT: to.real, Tag.STRING: to.string}
+    return writers[Tag(tag % 3)]
+
+
+def _read_attribute(source: Reader) -> Attribute:
+    match source.member(Tag):
+        case Tag.INT:
+            return source.signed()
+        case Tag.FLOAT:
+            return source.real()
+        case Tag.STRING:
+            return source.string()
+        case Tag.INTS:
+            return source.sequence(source.signed)
+        case Tag.FLOATS:
+            return source.sequence(source.real)
+        case Tag.STRINGS:
+            return source.sequence(source.string)
+        case Tag.TENSOR:
+            weight = read_weight(source)
+            if not isinstance(weight, Dense):
+                raise FormatError("an attribute is a tensor that is not dense")
+            return weight.values
