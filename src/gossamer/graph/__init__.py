@@ -1,9 +1,13 @@
 """The graph that passes work on: tracing, its specification, its layers and cost, its weight transforms."""
 
+from gossamer.graph.cost import Cost, LayerCost, cost
 from gossamer.graph.journal import Note, note, record
 from gossamer.graph.layers import Layer, layers
 from gossamer.graph.module import Graph, Input, module_of, source_line
 from gossamer.graph.passes import Pass
+from gossamer.graph.serialize import fingerprint, from_state, to_state
+from gossamer.graph.shapes import shapes
+from gossamer.graph.spec import check
 from gossamer.graph.trace import trace
 from gossamer.graph.transform import (
     WeightTransform,
@@ -16,13 +20,19 @@ from gossamer.graph.transform import (
 )
 
 __all__ = [
+    "Cost",
     "Graph",
     "Input",
     "Layer",
+    "LayerCost",
     "Note",
     "Pass",
     "WeightTransform",
     "add_transform",
+    "check",
+    "cost",
+    "fingerprint",
+    "from_state",
     "layers",
     "module_of",
     "note",
@@ -30,7 +40,9 @@ __all__ = [
     "record",
     "replace_transform",
     "represent",
+    "shapes",
     "source_line",
+    "to_state",
     "trace",
     "transformed_weights",
     "transforms",
