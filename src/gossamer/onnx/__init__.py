@@ -1,0 +1,10 @@
+"""Import from ONNX, export to ONNX, and the way from a trained graph to a Program.
+
+>>> program = gossamer.onnx.load("network.onnx")
+>>> gossamer.onnx.save(program, "network-again.onnx")
+"""
+
+from .exporting import save, to_onnx
+from .importing import load
+
+__all__ = ["load", "save", "to_onnx"]

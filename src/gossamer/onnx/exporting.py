@@ -1,0 +1,196 @@
+"""Program to ONNX: any runtime can run the file, and gossamer reads it back as it was, weights included.
+
+A Quantized weight is written as integers and DequantizeLinear where the operator set allows it; every other
+weight as plain values, with a tag (:mod:`gossamer.onnx.tags`) that says how they were represented.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs, helper
+
+from gossamer.artifact.program import Attribute, Operation, Port, Program
+from gossamer.errors import SaveError, UnsupportedError
+from gossamer.weights import Quantized, Weight, decode
+
+from . import metadata, tags, tensors
+from .checking import check
+
+_MIN_IR_VERSION = 10  # the first in which a tensor carries metadata
+_MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
+_DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int16": 21, "uint16": 21}
+_DEQUANTIZE_AXIS_SINCE = 13
+
+
+def save(program: Program, path: str | os.PathLike[str]) -> None:
+    """Write ``program`` as an ONNX file. Either the whole file appears or what stood at ``path`` stays.
+
+    Raises SaveError where the file cannot be written, and what :func:`to_onnx` raises.
+    """
+    path = Path(path)
+    content = _serialized(to_onnx(program))
+    try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o666 & ~_umask())
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+    except OSError as error:
+        raise SaveError(f"cannot write the ONNX file {str(path)!r}: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _serialized(model: ModelProto) -> bytes:
+    too_large = "the network is larger than the 2 GiB that one ONNX file can hold"
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _MAX_BYTES:
+        raise UnsupportedError(too_large)
+    try:
+        return bytes(model.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError) as error:
+        raise UnsupportedError(f"{too_large}, or protobuf cannot encode it: {error}") from error
+
+
+def to_onnx(program: Program) -> ModelProto:
+    """``program`` as a ModelProto that the official checker accepts; ``load`` of it is ``program`` again.
+
+    Raises FormatError for a weight that is not canonical or a graph that breaks the rules of a Program,
+    UnsupportedError for dtypes that ONNX does not have.
+    """
+    model = ModelProto(ir_version=_ir_version(program))
+    for domain, version in program.opsets.items():
+        model.opset_import.add(domain=domain, version=version)
+    metadata.write(program.metadata, model)
+    graph = model.graph
+    graph.input.extend(_value_info(port) for port in program.inputs)
+    graph.output.extend(_value_info(port) for port in program.outputs)
+    names = _Names(program)
+    for name, weight in program.weights.items():
+        if isinstance(weight, Quantized) and _dequantizes(weight, program):
+            initializers, node = _dequantize(name, weight, names)
+            graph.initializer.extend(initializers)
+            graph.node.append(node)
+        else:
+            graph.initializer.append(_initializer(name, weight))
+    graph.node.extend(_node(operation, program) for operation in program.operations)
+    check(model)
+    return model
+
+
+def _ir_version(program: Program) -> int:
+    opsets = [helper.make_opsetid(domain, version) for domain, version in program.opsets.items()]
+    return max(_MIN_IR_VERSION, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
+
+
+def _value_info(port: Port) -> ValueInfoProto:
+    return helper.make_tensor_value_info(port.name, tensors.element_type(port.dtype, port.name), port.shape)
+
+
+def _initializer(name: str, weight: Weight) -> TensorProto:
+    tensor = tensors.from_array(decode(weight), name)
+    tag = tags.write(weight, name)
+    if tag is not None:
+        tensor.metadata_props.add(key=tags.KEY, value=tag)
+    return tensor
+
+
+class _Names:
+    """Hands out names that the Program does not use, the same ones every time."""
+
+    def __init__(self, program: Program) -> None:
+        self.taken = {port.name for port in (*program.inputs, *program.outputs)} | set(program.weights)
+        self.taken.update(name for operation in program.operations for name in operation.outputs)
+
+    def fresh(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+
+def _dequantizes(weight: Quantized, program: Program) -> bool:
+    """Whether DequantizeLinear of the program's operator set can decode ``weight``."""
+    since = _DEQUANTIZE_SINCE.get(weight.ints.dtype.name, np.inf)
+    if weight.axis is not None:
+        since = max(since, _DEQUANTIZE_AXIS_SINCE)
+    return program.opsets.get("", 0) >= since
+
+
+def _dequantize(name: str, weight: Quantized, names: _Names) -> tuple[list[TensorProto], NodeProto]:
+    parts = {"ints": weight.ints, "scale": weight.scale, "zero_point": weight.zero_point}
+    initializers = [tensors.from_array(array, names.fresh(f"{name}.{part}")) for part, array in parts.items()]
+    initializers[0].metadata_props.add(key=tags.KEY, value=tags.write_bits(weight))
+    inputs = [tensor.name for tensor in initializers]
+    node = NodeProto(op_type="DequantizeLinear", input=inputs, output=[name])
+    if weight.axis is not None:
+        node.attribute.append(helper.make_attribute("axis", weight.axis))
+    return initializers, node
+
+
+def _node(operation: Operation, program: Program) -> NodeProto:
+    node = NodeProto(op_type=operation.op)
+    if operation.name:
+        node.name = operation.name
+    if operation.domain:
+        node.domain = operation.domain
+    node.input.extend(operation.inputs)
+    node.output.extend(operation.outputs)
+    for name, value in operation.attributes.items():
+        kind = _kind(name, value, operation, program)
+        node.attribute.append(_attribute(name, value, kind))
+    return node
+
+
+def _attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
+    item = AttributeProto(name=name, type=kind)  # type: ignore[arg-type]
+    match kind:
+        case AttributeProto.TENSOR:
+            item.t.CopyFrom(tensors.from_array(np.asarray(value), ""))
+        case AttributeProto.INT:
+            item.i = int(value)  # type: ignore[arg-type]
+        case AttributeProto.FLOAT:
+            item.f = float(value)  # type: ignore[arg-type]
+        case AttributeProto.STRING:
+            item.s = str(value).encode()
+        case AttributeProto.INTS:
+            item.ints.extend(value)
+        case AttributeProto.FLOATS:
+            item.floats.extend(value)
+        case _:
+            item.strings.extend(text.encode() for text in value)  # type: ignore[union-attr]
+    return item
+
+
+_SCALARS = {int: AttributeProto.INT, float: AttributeProto.FLOAT, str: AttributeProto.STRING}
+_LISTS = {int: AttributeProto.INTS, float: AttributeProto.FLOATS, str: AttributeProto.STRINGS}
+
+
+def _kind(name: str, value: Attribute, operation: Operation, program: Program) -> int:
+    """The attribute's ONNX type; an empty sequence has the one of the operator's schema."""
+    if isinstance(value, np.ndarray):
+        return AttributeProto.TENSOR
+    if not isinstance(value, tuple):
+        return _SCALARS[type(value)]
+    if value:
+        return _LISTS[type(value[0])]
+    try:
+        schema = defs.get_schema(operation.op, program.opsets.get(operation.domain, 1), operation.domain)
+    except defs.SchemaError:
+        return AttributeProto.INTS
+    known = schema.attributes.get(name)
+    return AttributeProto.INTS if known is None else int(known.type)  # type: ignore[call-overload]
