@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gossamer import metrics as metrics
-    from gossamer.artifact import load as load
+    from gossamer.artifact import read as load
     from gossamer.engine import Engine as Engine
     from gossamer.graph import trace as trace
     from gossamer.prune import Elements as Elements
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it.
+# Public name -> module that defines it, and its name there where that differs.
 _HOMES = {
     "Cluster": "gossamer.quantize",
     "Elements": "gossamer.prune",
@@ -37,7 +37,7 @@ _HOMES = {
     "Result": "gossamer.result",
     "Task": "gossamer.task",
     "compress": "gossamer.result",
-    "load": "gossamer.artifact",
+    "load": "gossamer.artifact:read",
     "load_recipe": "gossamer.recipe_file",
     "metrics": "gossamer",
     "save": "gossamer.result",
@@ -56,7 +56,8 @@ def __getattr__(name: str) -> Any:
     try:
         if home == "gossamer":
             return importlib.import_module(f"gossamer.{name}")
-        return getattr(importlib.import_module(home), name)
+        module, _, original = home.partition(":")
+        return getattr(importlib.import_module(module), original or name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _COMPRESSION_NEEDS:
             raise

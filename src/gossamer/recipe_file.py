@@ -87,12 +87,13 @@ def _is_default(field: dataclasses.Field[Any], value: Any) -> bool:
     return False
 
 
-def _final_subclasses(base: type) -> dict[str, type]:
+def _members(base: type) -> dict[str, type]:
+    """The final dataclasses that are a ``base``, itself included where it is one, by name."""
     found: dict[str, type] = {}
+    if dataclasses.is_dataclass(base) and not inspect.isabstract(base):
+        found[base.__name__] = base
     for subclass in base.__subclasses__():
-        found.update(_final_subclasses(subclass))
-        if not inspect.isabstract(subclass) and dataclasses.is_dataclass(subclass):
-            found[subclass.__name__] = subclass
+        found.update(_members(subclass))
     return dict(sorted(found.items()))
 
 
@@ -108,7 +109,7 @@ class _Reader:
     def family(self, node: yaml.Node, base: type) -> Any:
         """One object of the family ``base``: a name, or a name with its fields."""
         name, fields = self._name_and_fields(node, base)
-        known = _final_subclasses(base)
+        known = _members(base)
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
@@ -160,18 +161,18 @@ class _Reader:
         """A field's value, of the type that the dataclass declares."""
         choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
         for choice in choices:
-            if inspect.isclass(choice) and _final_subclasses(choice) and not _is_null(node):
+            if inspect.isclass(choice) and _members(choice) and not _is_null(node):
                 return self.family(node, choice)
         origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)
         if origin in (tuple, list, Sequence) and isinstance(node, yaml.SequenceNode):
             return tuple(self.value(item, parameters[0], where) for item in node.value)
-        if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation) and isinstance(node, yaml.MappingNode):
-            _, fields = self._name_and_fields(node, annotation)
-            return self._build(node, annotation, fields)
         return self._leaf(node, annotation, where)
 
     def _leaf(self, node: yaml.Node, annotation: Any, where: str) -> Any:
-        value = yaml.SafeLoader("").construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        try:
+            value = yaml.SafeLoader("").construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        except yaml.constructor.ConstructorError as error:
+            raise self.fail(node, f"{where}: {error.problem}") from error
         if isinstance(value, str) and (number := _as_number(value)) is not None:
             value = number  # YAML 1.1 reads 1e-3 as text
         try:

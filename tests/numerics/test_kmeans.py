@@ -28,7 +28,7 @@ def brute_force(values: torch.Tensor, centroids: torch.Tensor, steps: int = 500)
 @pytest.mark.parametrize("start", STARTS, ids=repr)
 @pytest.mark.parametrize("count", [2, 5, 16])
 def test_equals_lloyd_with_all_distances(start, count):
-    values = torch.randn(400, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    values = torch.rand(400, generator=torch.Generator().manual_seed(count), dtype=torch.float64)  # no cluster runs empty
     _, centroids = kmeans(values, count, start)
     expected = brute_force(values, start.centroids(values.sort().values, count))
     nearest = (values[:, None] - expected).abs().argmin(1)
@@ -50,6 +50,18 @@ def test_every_centroid_is_used_and_every_value_has_its_nearest(values, count, s
     distance = (values[:, None].double() - centroids.double()).abs()
     chosen = distance.gather(1, assignment[:, None])[:, 0]
     torch.testing.assert_close(chosen, distance.min(1).values, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [Linear(), Density()], ids=repr)
+def test_no_cluster_is_wasted_on_a_gap(start):
+    """A pruned layer: nothing around zero. All centroids are used all the same, and the error is near the best."""
+    values = torch.randn(4000, generator=torch.Generator().manual_seed(1))
+    values = values[values.abs() > 1.5]
+    assignment, centroids = kmeans(values, 8, start)
+    assert len(centroids) == 8
+    error = (values - centroids[assignment]).square().mean()
+    best = min((values - c[a]).square().mean() for a, c in (kmeans(values, 8, Random(seed=s)) for s in range(20)))
+    assert error <= 1.5 * best
 
 
 def test_few_distinct_values_are_kept_exactly():

@@ -40,7 +40,9 @@ def choose(among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: 
     own = set()
     unused = dict.fromkeys(overrides)
     for layer in among:
-        pattern = next((p for p in overrides if fnmatchcase(layer.name, p) or fnmatchcase(layer.weight, p)), None)
+        pattern = next(
+            (p for p in overrides if fnmatchcase(layer.name, p) or fnmatchcase(layer.weight, p)), None
+        )
         for match in overrides:
             if fnmatchcase(layer.name, match) or fnmatchcase(layer.weight, match):
                 unused.pop(match, None)

@@ -78,6 +78,7 @@ def kmeans(
 def _lloyd(ordered: Tensor, centroids: Tensor, steps: int) -> Tensor:
     """Move ``centroids`` to the means of their intervals of ``ordered`` until the intervals stay."""
     sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
+    squares = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)])
     edges: Tensor | None = None
     for _ in range(steps):
         midpoints = (centroids[1:] + centroids[:-1]) / 2
@@ -87,10 +88,30 @@ def _lloyd(ordered: Tensor, centroids: Tensor, steps: int) -> Tensor:
             break
         edges = new_edges
         sizes = edges[1:] - edges[:-1]
-        means = (sums[edges[1:]] - sums[edges[:-1]]) / sizes.clamp(min=1)
-        # An empty cluster stays where it is: it may catch values once its neighbours have moved.
-        centroids = torch.where(sizes > 0, means, centroids).sort().values
+        totals = sums[edges[1:]] - sums[edges[:-1]]
+        means = totals / sizes.clamp(min=1)
+        errors = squares[edges[1:]] - squares[edges[:-1]] - totals * means
+        centroids = _refill(ordered, edges, means, errors, sizes == 0).sort().values
     return centroids
+
+
+def _refill(ordered: Tensor, edges: Tensor, means: Tensor, errors: Tensor, empty: Tensor) -> Tensor:
+    """Means, where empty clusters go to the far end of the clusters with the largest squared errors and split them.
+
+    A pruned layer has no weights around zero, so that a linear start leaves clusters there with nothing to do.
+    """
+    missing = int(empty.sum())
+    if missing == 0:
+        return means
+    worst = errors.masked_fill(empty, -1.0).argsort(descending=True, stable=True)[:missing]
+    worst = worst[errors[worst] > 0]
+    low, high = ordered[edges[worst]], ordered[edges[worst + 1] - 1]
+    far = torch.where(means[worst] - low > high - means[worst], low, high)
+    places = empty.nonzero()[:, 0]
+    filled = means.clone()
+    filled[places[: len(far)]] = far
+    filled[places[len(far) :]] = means[worst[0]] if len(far) else ordered[0]
+    return filled
 
 
 def _assign(values: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:

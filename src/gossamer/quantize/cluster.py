@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from gossamer.graph import Graph, Pass, WeightTransform, add_transform, note, re
 from gossamer.graph.select import choose, select
 from gossamer.numerics.kmeans import Initialization, Linear, kmeans
 from gossamer.task import Task
-from gossamer.weights import Weight, share
+from gossamer.weights import Weight, with_codebook
 
 
 class SharedValues(WeightTransform):
@@ -41,7 +42,8 @@ class SharedValues(WeightTransform):
 
     def represent(self, weight: Weight) -> Weight:
         """The indices and the centroids."""
-        return share(weight, self.assignment.cpu().numpy(), self.centroids.detach().float().cpu().numpy())
+        table = np.concatenate([[0.0], self.centroids.detach().cpu().numpy()]).astype(np.float32)
+        return with_codebook(weight, self.assignment.cpu().numpy(), table)
 
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """See :class:`WeightTransform`."""
@@ -70,10 +72,12 @@ class Cluster(Pass):
         """A copy of ``graph`` whose weights carry SharedValues."""
         del task
         chosen = choose(select(graph), self.bits, self.overrides, "Cluster")
+        bits_of = {name: bits for name, bits in chosen.values.items() if bits > 0}
         clustered = copy.deepcopy(graph)
-        for name, bits in chosen.values.items():
-            if bits > 0:
-                self._cluster(clustered, name, bits)
+        if not bits_of:
+            note("Cluster", "nothing to do: every layer was given 0 bits")
+        for name, bits in bits_of.items():
+            self._cluster(clustered, name, bits)
         return clustered
 
     def _cluster(self, graph: Graph, name: str, bits: int) -> None:

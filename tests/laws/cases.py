@@ -1,0 +1,67 @@
+"""One example of every pass and of every weight transform; the laws run over these tables.
+
+A new pass or transform without a row here fails ``test_every_*_has_an_example``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import gossamer as gs
+from gossamer.prune import Global, Mask, StdThreshold
+from gossamer.quantize import SharedValues
+from gossamer.recipe import Even
+
+# Each pass at a strength that changes the network ...
+PASSES = {
+    "Prune uniform": gs.Prune(0.6),
+    "Prune global": gs.Prune(0.6, allocate=Global(), overrides={"fc2": 0.2}),
+    "Prune threshold": gs.Prune(0.8, allocate=StdThreshold()),
+    "Cluster": gs.Cluster(bits=3, overrides={"fc2": 2}),
+    "Finetune": gs.Finetune(epochs=1),
+    "Repeat": gs.Repeat(2, [gs.Prune(0.6), gs.Finetune(epochs=1)], ramp=Even()),
+}
+
+# ... and at strength zero.
+NOTHING = {
+    "Prune": gs.Prune(0.0),
+    "Prune overrides": gs.Prune(0.0, overrides={"fc1": 0.0}),
+    "Prune threshold": gs.Prune(0.0, allocate=StdThreshold()),
+    "Cluster": gs.Cluster(bits=3, overrides={"*": 0}),
+    "Finetune": gs.Finetune(epochs=0),
+    "Repeat": gs.Repeat(3, [gs.Prune(0.0)]),
+}
+
+SHAPE = (6, 5)
+
+TRANSFORMS = {
+    "Mask": lambda: Mask(torch.arange(30).view(SHAPE) % 3 > 0),
+    "SharedValues": lambda: SharedValues(torch.arange(30).view(SHAPE) % 4, torch.tensor([-0.5, 0.25, 1.5])),
+}
+
+
+class TwoLayers(nn.Module):
+    """Small, with everything a law looks at: two weights, biases, batch norm, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(20, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.drop = nn.Dropout(0.1)
+        self.fc2 = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.drop(torch.relu(self.norm(self.fc1(x)))))
+
+
+def network() -> TwoLayers:
+    torch.manual_seed(7)
+    return TwoLayers()
+
+
+def task() -> gs.Task:
+    generator = torch.Generator().manual_seed(11)
+    inputs = torch.randn(96, 20, generator=generator)
+    targets = inputs[:, :4].argmax(1)
+    batches = [(inputs[i : i + 32], targets[i : i + 32]) for i in range(0, 96, 32)]
+    return gs.Task(train=batches, valid=batches, loss=F.cross_entropy, metric=gs.metrics.accuracy)
