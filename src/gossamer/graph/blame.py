@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import logging
@@ -25,16 +26,17 @@ _STANDARD = sysconfig.get_path("stdlib")
 _TRACE_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 
 REPAIRS = {
-    "control flow": "control flow that depends on values cannot be traced: use torch.where, multiply by a mask, "
-    "or take the branch outside of the model",
-    "item": "a Python number taken from a tensor cannot be traced: keep it a tensor (drop .item(), float(), int(), "
-    ".tolist()), or compute it in __init__",
-    "numpy": "NumPy calls cannot be traced: use the torch function of the same name, or move the computation out of "
-    "forward",
+    "control flow": "control flow that depends on values cannot be traced: use torch.where, multiply by a "
+    "mask, or take the branch outside of the model",
+    "item": "a Python number taken from a tensor cannot be traced: keep it a tensor (drop .item(), float(), "
+    "int(), .tolist()), or compute it in __init__",
+    "numpy": "NumPy calls cannot be traced: use the torch function of the same name, or move the computation "
+    "out of forward",
     "batch": "the batch size is fixed here: write x.shape[0] or -1 in place of the number, flatten with "
-    "x.flatten(1), and do not loop over the batch",
-    "shape": "a shape that depends on values cannot be traced: keep all rows and multiply by a mask, or select outside "
-    "of the model",
+    "x.flatten(1), do not loop over the batch; if an input without a batch dimension has as many rows as the "
+    "example, take an example of another batch size",
+    "shape": "a shape that depends on values cannot be traced: keep all rows and multiply by a mask, or "
+    "select outside of the model",
     "other": "trace a part of the model that torch.export accepts, or rewrite this line with torch operators",
 }
 
@@ -45,11 +47,10 @@ def line_text(file: str, line: int) -> str:
 
 
 def line_of_exception(error: BaseException, model: nn.Module) -> str:
-    """The innermost line of the user's code in the error's traceback, else where the model's forward begins."""
+    """The innermost line of the user's code in the traceback, else where the model's forward begins."""
     seen: BaseException | None = error
     while seen is not None:
-        found = [(f.f_code.co_filename, n) for f, n in _frames(seen.__traceback__)]
-        line = _innermost(found)
+        line = _innermost(_frames(seen.__traceback__))
         if line:
             return line
         seen = seen.__cause__ or seen.__context__
@@ -88,9 +89,9 @@ def kind_of(error: BaseException) -> str:
 def line_of_fixed_batch(run: Callable[[int], Any], export: Callable[[], Any] | None, batch: int) -> str:
     """The line of the user's code that only works at this batch size; empty where none shows itself.
 
-    ``run(n)`` calls the model on n rows. The operators of two runs are compared in order: the first one whose result
-    keeps ``batch`` rows while what it was given grew is to blame. Where none does, ``export()`` is repeated and the line
-    looked up in which torch fixes the size.
+    ``run(n)`` calls the model on n rows. The operators of two runs are compared in order: the first one whose
+    result keeps ``batch`` rows while what it was given grew is to blame. Where none does, ``export()`` is
+    repeated and the line looked up in which torch fixes the size.
     """
     small, _ = _observe(lambda: run(batch))
     large, failed_at = _observe(lambda: run(batch + 1))
@@ -133,18 +134,13 @@ def _observe(run: Callable[[], Any]) -> tuple[list[_Call], str]:
         with observer:
             run()
     except Exception as error:  # the user's model may raise anything at a size it was not written for
-        return observer.calls, _innermost(
-            [(f.f_code.co_filename, n) for f, n in _frames(error.__traceback__)]
-        )
+        return observer.calls, _innermost(_frames(error.__traceback__))
     return observer.calls, ""
 
 
 def _line_of_specialization(export: Callable[[], Any]) -> str:
-    with _listening() as lines:
-        try:
-            export()
-        except Exception:  # it failed before; only where it does so is of interest
-            pass
+    with _listening() as lines, contextlib.suppress(Exception):  # it failed before; of interest is where
+        export()
     return lines[0] if lines else ""
 
 
@@ -192,8 +188,8 @@ def _present_line() -> str:
     return _innermost(found[::-1])
 
 
-def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    return traceback.walk_tb(tb)
+def _frames(tb: TracebackType | None) -> list[tuple[str, int]]:
+    return [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(tb)]
 
 
 def _innermost(frames: list[tuple[str, int]]) -> str:

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.nn.utils import parametrize
 
 from gossamer.graph.journal import note
 from gossamer.graph.layers import Layer, layers, operator_name
@@ -52,8 +51,11 @@ class Cost:
     nonzero: int
 
 
+@torch.no_grad()
 def cost(graph: Graph) -> Cost:
-    """Count. Transforms are applied, so a masked weight is zero; a shared weight is stored once and used often."""
+    """Count. Transforms are applied, so a masked weight is zero; a shared weight is stored once and used
+    often.
+    """
     values = shapes(graph, batch=1)
     found = layers(graph)
     each = tuple(_layer_cost(graph, layer, values) for layer in found)
@@ -78,13 +80,10 @@ def _layer_cost(graph: Graph, layer: Layer, values: Mapping[Node, Any]) -> Layer
 def _shipped(graph: Graph) -> dict[str, Tensor]:
     """The user's parameters by name, with their transforms applied."""
     weights = list(transformed_weights(graph))
-    plain = {
-        name: p for name, p in graph.named_parameters() if "parametrizations" not in name.split(".")
-    }
+    plain = {name: p for name, p in graph.named_parameters() if "parametrizations" not in name.split(".")}
     return plain | {weight: operator.attrgetter(weight)(graph) for weight in weights}
 
 
-@torch.no_grad()
 def _counts(tensor: Tensor) -> tuple[int, int]:
     return tensor.numel(), tensor.numel() if tensor.is_meta else int(torch.count_nonzero(tensor))
 

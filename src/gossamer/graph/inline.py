@@ -5,7 +5,7 @@ They are written back into the one list of operators that a graph is, between th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx
@@ -45,7 +45,9 @@ def _refused(node: Node, repair: str) -> TraceError:
 def _inline(
     module: torch.fx.GraphModule, call: Node, body: Any, inputs: list[Any], grad: bool | None
 ) -> None:
-    """Copy the nodes of ``body`` to where ``call`` stands; ``grad`` is the mode within, None for the one around."""
+    """Copy the nodes of ``body`` to where ``call`` stands; ``grad`` is the mode within, None for the one
+    around.
+    """
     graph = module.graph
     region = module.get_submodule(str(body.target))
     assert isinstance(region, torch.fx.GraphModule)
@@ -58,7 +60,7 @@ def _inline(
         _switch(graph, call, None if grad is None else around)
     results = results if isinstance(results, (tuple, list)) else (results,)
     for user in list(call.users):
-        user.replace_all_uses_with(results[user.args[1]])
+        user.replace_all_uses_with(results[cast(int, user.args[1])])
         graph.erase_node(user)
     graph.erase_node(call)
     if not body.users:

@@ -1,6 +1,7 @@
 """The weights that compression works on, found by the operators that use them and never by module classes.
 
-A convolution written with ``F.conv2d``, a linear layer written ``x @ w.t() + b`` and ``nn.Linear`` are layers alike.
+A convolution written with ``F.conv2d``, a linear layer written ``x @ w.t() + b`` and ``nn.Linear`` are layers
+alike.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from gossamer.graph.transform import original
 class Layer:
     """One weight and the operators that use it.
 
-    ``name`` is the weight's without ".weight" ("fc1"); ``kind`` the operator's name ("linear", "conv2d", "matmul",
-    "embedding", "lstm" ...), of the first node in ``nodes``; ``shape`` is the weight's. Along ``output_axis`` of the
-    weight lie the neurons (channels, filters) that it makes, along ``input_axis`` those that it reads, both within one
-    of ``groups``; None where the graph reshapes the weight so that no single axis does.
+    ``name`` is the weight's without ".weight" ("fc1"); ``kind`` the operator's name ("linear", "conv2d",
+    "matmul", "embedding", "lstm" ...), of the first node in ``nodes``; ``shape`` is the weight's. Along
+    ``output_axis`` of the weight lie the neurons (channels, filters) that it makes, along ``input_axis``
+    those that it reads, both within one of ``groups``; None where the graph reshapes the weight so that no
+    single axis does.
     """
 
     name: str
@@ -46,7 +48,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Use:
-    """``operand`` of ``node`` is multiplied as a weight; its dimensions ``output`` and ``input`` are the layer's."""
+    """``operand`` of ``node`` is multiplied as a weight; its dimensions ``output`` and ``input`` are the
+    layer's.
+    """
 
     node: Node
     operand: Node
@@ -69,7 +73,19 @@ _WEIGHTED = {
 _PRODUCTS = {"mm": ("self", "mat2"), "matmul": ("self", "other"), "addmm": ("mat1", "mat2")}
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _REARRANGES = {
-    *("t", "transpose", "permute", "view", "reshape", "numpy_T", "mT", "unsqueeze", "squeeze", "expand", "flatten"),
+    *(
+        "t",
+        "transpose",
+        "permute",
+        "view",
+        "reshape",
+        "numpy_T",
+        "mT",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "flatten",
+    ),
 }
 _KEEPS = {"contiguous", "clone", "detach", "alias", "to", "_to_copy", "lift_fresh_copy"}
 
@@ -108,7 +124,9 @@ def computed_weights(graph: Graph) -> list[Node]:
 
 
 def operator_name(node: Node) -> str:
-    """ "conv2d" of a node that calls ``aten.conv2d.default`` or ``aten.conv2d.padding``; empty for other nodes."""
+    """ "conv2d" of a node that calls ``aten.conv2d.default`` or ``aten.conv2d.padding``; empty for other
+    nodes.
+    """
     target = node.target
     return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else ""
 
@@ -148,7 +166,7 @@ def _source(operand: Node) -> tuple[Node | None, list[Node]]:
 
 
 def _axes(shape: tuple[int, ...], chain: list[Node], use: _Use) -> tuple[int | None, int | None]:
-    """Which axes of the weight become the operand's output and input dimensions: views keep an axis' stride."""
+    """Which axes of the weight become the operand's output and input: views keep an axis' stride."""
     weight = torch.empty(shape, device="meta")
     view: Tensor = weight
     for node in chain:

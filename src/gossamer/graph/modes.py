@@ -1,9 +1,10 @@
 """Train and eval in one graph: what differs between the two becomes a value read while running.
 
-A model is traced in both modes. Where the same operator in the same module got another constant in each (batch norm's
-``training``, dropout's ``train``, attention's ``dropout_p``), the constant is replaced by the ``training`` flag of that
-module, or by a choice between the two constants; so ``graph.train()`` and ``graph.get_submodule("bn1").eval()`` do what
-they do on the user's model. What is only there in one mode is noted.
+A model is traced in both modes. Where the same operator in the same module got another constant in each
+(batch norm's ``training``, dropout's ``train``, attention's ``dropout_p``), the constant is replaced by the
+``training`` flag of that module, or by a choice between the two constants; so ``graph.train()`` and
+``graph.get_submodule("bn1").eval()`` do what they do on the user's model. What is only there in one mode is
+noted.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def average_factor(num_batches_tracked: Tensor, training: bool) -> float:
 
 
 def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> None:
-    """Turn the constants of ``graph`` (traced in eval mode) that differ in ``trained`` into live ones, in place."""
+    """Turn the constants of ``graph`` (traced in eval mode) that differ in ``trained`` into live ones, in
+    place.
+    """
     theirs = _by_place(trained)
     for place, nodes in _by_place(graph).items():
         twins = theirs.pop(place, [])
@@ -60,7 +63,9 @@ def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> None:
 
 
 def make_live_by_name(graph: torch.fx.Graph, reason: str) -> None:
-    """As :func:`make_live` where train mode cannot be traced: the operators' own training arguments become live."""
+    """As :func:`make_live` where train mode cannot be traced: the operators' own training arguments become
+    live.
+    """
     note("model", f"train mode was derived from eval mode, because {reason}")
     for node in list(graph.nodes):
         if isinstance(node.target, torch._ops.OpOverload):
@@ -116,7 +121,9 @@ def _by_place(graph: torch.fx.Graph) -> dict[tuple[str, object], list[Node]]:
 
 
 def _is_bookkeeping(node: Node) -> bool:
-    """What computes nothing (sizes, layout), and batch norm's counter, which :func:`track_batches` writes anew."""
+    """What computes nothing (sizes, layout), and batch norm's counter, which :func:`track_batches` writes
+    anew.
+    """
     first = node.args[0] if node.args else None
     counts = (
         isinstance(first, Node)
@@ -137,7 +144,7 @@ def _merge(graph: torch.fx.Graph, node: Node, twin: Node) -> None:
             _set_live(graph, node, name, constant, ours)
 
 
-def _set_live(graph: torch.fx.Graph, node: Node, name: str, in_train: object, in_eval: object) -> None:
+def _set_live(graph: torch.fx.Graph, node: Node, name: str, in_train: float, in_eval: float) -> None:
     path = module_of(node)
     with graph.inserting_before(node):
         live = graph.create_node("get_attr", f"{path}.training" if path else "training")

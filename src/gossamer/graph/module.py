@@ -1,9 +1,9 @@
 """Graph: a traced network as an ordinary module.
 
-It trains, deep-copies, moves between devices and has the state_dict of the user's model, name for name. What differs
-from ``torch.fx.GraphModule`` is what compression needs: parametrized and tied weights survive a copy, and the train and
-eval behaviour of batch norm and dropout is read from the modules' ``training`` flags while running
-(:mod:`gossamer.graph.modes`).
+It trains, deep-copies, moves between devices and has the state_dict of the user's model, name for name. What
+differs from ``torch.fx.GraphModule`` is what compression needs: parametrized and tied weights survive a copy,
+and the train and eval behaviour of batch norm and dropout is read from the modules' ``training`` flags while
+running (:mod:`gossamer.graph.modes`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch.fx
 from torch import Tensor, nn
 
 from gossamer.errors import GraphError, InputError
+from gossamer.graph.transform import original
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Input:
 class Graph(torch.fx.GraphModule):
     """A network as a list of aten operators over named weights; made by :func:`gossamer.graph.trace`.
 
-    ``signature``: the inputs, in calling order; ``tied``: further names of shared weights, each with the one name
-    that the nodes use. Calling it with other shapes than those traced (the batch size aside) raises InputError.
+    ``signature``: the inputs, in calling order; ``tied``: further names of shared weights, each with the one
+    name that the nodes use. Calling it with other shapes than those traced (the batch size aside) raises
+    InputError.
     """
 
     signature: tuple[Input, ...]
@@ -75,7 +77,9 @@ class Graph(torch.fx.GraphModule):
         self.register_forward_pre_hook(_check_call, with_kwargs=True)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
-        """An independent graph: parametrizations with their state, tied weights tied to each other, node meta."""
+        """An independent graph: parametrizations with their state, tied weights tied to each other, node
+        meta.
+        """
         new: Graph = object.__new__(_own_class(type(self)))
         memo[id(self)] = new
         for name, value in self.__dict__.items():
@@ -94,10 +98,22 @@ class Graph(torch.fx.GraphModule):
 
         return from_state, (to_state(self),)
 
+    def _tie(self) -> None:
+        """Give every further name of a shared weight the weight again: torch unties them on some moves."""
+        for name, first in self.tied.items():
+            path, _, last = name.rpartition(".")
+            owner, shared = self.get_submodule(path), original(self, first)
+            holder = owner._parameters if last in owner._parameters else owner._buffers
+            if last in holder:  # a module that is there twice has the weight already, perhaps parametrized
+                holder[last] = shared  # type: ignore[assignment]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Graph:
-        """Move or cast (``to``, ``double``, ``cuda``): devices and precision written in nodes follow the weights."""
+        """Move or cast (``to``, ``double``, ``cuda``): devices and precision written in nodes follow the
+        weights.
+        """
         before = _anchor(self)
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._tie()
         after = _anchor(self)
         if before is not None and after is not None and _follow(self.graph, before, after):
             self.recompile()
@@ -109,6 +125,11 @@ def source_line(node: torch.fx.Node) -> str:
     from gossamer.graph.blame import line_of_trace
 
     return line_of_trace(node.meta.get("stack_trace") or "")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite; integers and tensors without values are finite."""
+    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 def module_of(node: torch.fx.Node) -> str:
@@ -127,7 +148,9 @@ def _copied(graph: torch.fx.Graph) -> torch.fx.Graph:
 
 
 def _own_class(cls: type) -> type:
-    """A twin of a graph's class: torch keeps parametrized names on the class, and fx ``forward``, which it writes anew."""
+    """A twin of a graph's class: torch keeps parametrized names on the class, and fx ``forward``, which it
+    writes anew.
+    """
     if cls is Graph:
         return cls
     written = ("__dict__", "__weakref__", "__call__", "_wrapped_call", "forward")
@@ -155,9 +178,9 @@ def _follow(
     widens = after[1] is torch.float64 and before[1] is not torch.float64
     changed = False
 
-    def moved(value: object) -> object:
+    def moved(value: Any) -> Any:
         nonlocal changed
-        new: object = value
+        new = value
         if isinstance(value, torch.device) and value != after[0]:
             new = after[0]
         elif widens and value is before[1]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Pass(abc.ABC):
     """``(graph, task) -> graph``. The input graph is never mutated; strength zero is the identity.
 
-    What a pass did not do (a layer skipped, nothing changed) it says through :func:`gossamer.graph.journal.note`.
+    What a pass did not do (a layer skipped, nothing changed) it says through
+    :func:`gossamer.graph.journal.note`.
     """
 
     @abc.abstractmethod
@@ -22,6 +23,8 @@ class Pass(abc.ABC):
         """A new graph."""
 
     def at(self, strength: float) -> Pass:
-        """This pass at a share of its full strength, 0 < strength <= 1: how ``Repeat`` ramps. By default itself."""
+        """This pass at a share of its full strength, 0 < strength <= 1: how ``Repeat`` ramps. By default
+        itself.
+        """
         del strength
         return self

@@ -1,8 +1,8 @@
 """A graph as plain data: tensors, numbers, strings, lists and dicts, so that loading it executes nothing.
 
-``torch.save(to_state(graph), path)`` and ``from_state(torch.load(path, weights_only=True))`` give the exact same graph:
-nodes, weights, transforms, tied weights, flags. Operators are looked up by name under ``torch.ops`` and in a fixed list;
-transforms among the subclasses of WeightTransform.
+``torch.save(to_state(graph), path)`` and ``from_state(torch.load(path, weights_only=True))`` give the exact
+same graph: nodes, weights, transforms, tied weights, flags. Operators are looked up by name under
+``torch.ops`` and in a fixed list; transforms among the subclasses of WeightTransform.
 """
 
 from __future__ import annotations
@@ -34,12 +34,30 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"operator.{name}": getattr(operator, name)
         for name in (
-            *("add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "le", "lt", "mod", "mul", "ne", "neg", "not_"),
+            *(
+                "add",
+                "and_",
+                "eq",
+                "floordiv",
+                "ge",
+                "getitem",
+                "gt",
+                "le",
+                "lt",
+                "mod",
+                "mul",
+                "ne",
+                "neg",
+                "not_",
+            ),
             *("or_", "pow", "pos", "sub", "truediv"),
         )
     },
     **{f"torch.{f.__name__}": f for f in (torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min)},
-    **{f"gossamer.{f.__name__}": f for f in (modes.choose, modes.count_batch, modes.average_factor, inline.set_grad)},
+    **{
+        f"gossamer.{f.__name__}": f
+        for f in (modes.choose, modes.count_batch, modes.average_factor, inline.set_grad)
+    },
 }
 _FUNCTION_NAMES = {function: name for name, function in _FUNCTIONS.items()}
 _REFUSED = {"aten.from_file.default", "aten.from_file.out"}  # they open files
@@ -58,8 +76,8 @@ def to_state(graph: Graph) -> dict[str, Any]:
             for i in graph.signature
         ],
         "arguments": list(info.orig_args),
-        "inputs": _dump_structure(cast(pytree.TreeSpec, info.in_spec)),
-        "outputs": _dump_structure(cast(pytree.TreeSpec, info.out_spec)),
+        "inputs": _dump_structure(info.in_spec),
+        "outputs": _dump_structure(codegen.pytree_info.out_spec),
         "nodes": [_node_state(node) for node in graph.graph.nodes],
         "modules": _module_states(graph),
         "tensors": [_tensor_state(*entry) for entry in _tensors(graph)],
@@ -80,7 +98,8 @@ def from_state(state: Mapping[str, Any]) -> Graph:
 
 
 def fingerprint(graph: Graph) -> str:
-    """A stable hash (hex) of structure, weights and transforms; equal graphs have equal ones on every machine.
+    """A stable hash (hex) of structure, weights and transforms; equal graphs have equal ones on every
+    machine.
 
     Where the weights are, the train and eval flags, and source lines do not count.
     """
@@ -100,14 +119,13 @@ def _digest(value: Any, update: Callable[[bytes], None]) -> None:
         update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
         for key in sorted(value):
-            if key != "device":
-                update(f"key {key}".encode())
-                _digest(value[key], update)
-    elif isinstance(value, list):
+            update(f"key {key}".encode())
+            _digest(value[key], update)
+    elif isinstance(value, list) and value[:1] != ["device"]:
         update(f"list {len(value)}".encode())
         for item in value:
             _digest(item, update)
-    else:
+    elif not isinstance(value, list):
         update(f"{type(value).__name__} {value!r}".encode())
 
 
@@ -115,7 +133,9 @@ def _dump_structure(spec: pytree.TreeSpec) -> str:
     try:
         return pytree.treespec_dumps(spec)
     except NotImplementedError as error:
-        raise GraphError(f"the model's output type cannot be stored: {error}; return tuples and dicts") from error
+        raise GraphError(
+            f"the model's output type cannot be stored: {error}; return tuples and dicts"
+        ) from error
 
 
 def _load_structure(text: str) -> pytree.TreeSpec:
@@ -129,7 +149,7 @@ def _load_structure(text: str) -> pytree.TreeSpec:
 
 
 def _plain_modules(graph: Graph) -> Iterator[tuple[str, nn.Module]]:
-    """The containers, without what torch keeps parametrizations in; one that is there twice has both names."""
+    """The containers, without torch's own for parametrizations; one that is there twice has both names."""
     hidden = tuple(f"{w.rpartition('.')[0]}.parametrizations".lstrip(".") for w in transformed_weights(graph))
     for path, module in graph.named_modules(remove_duplicate=False):
         if not any(path == h or path.startswith(f"{h}.") for h in hidden):
@@ -153,7 +173,7 @@ def _tensors(graph: Graph) -> Iterator[tuple[str, Tensor, bool]]:
         own = {**module._parameters, **module._buffers}
         if parametrize.is_parametrized(module):
             steps = cast(Mapping[str, parametrize.ParametrizationList], module.parametrizations)
-            own.update({name: cast(Tensor, step.original) for name, step in steps.items()})
+            own.update({name: step.original for name, step in steps.items()})
         for name, tensor in own.items():
             if tensor is not None and prefix + name not in graph.tied:
                 yield prefix + name, tensor, name not in module._non_persistent_buffers_set
@@ -172,8 +192,10 @@ def _tensor_state(name: str, tensor: Tensor, persistent: bool) -> dict[str, Any]
 def _transform_states(graph: Graph, weight: str) -> list[dict[str, Any]]:
     return [
         {
-            "class": type(transform).__name__,
-            "arguments": {k: v.detach() if isinstance(v, Tensor) else v for k, v in transform.arguments().items()},
+            "class": _class_name(type(transform)),
+            "arguments": {
+                k: v.detach() if isinstance(v, Tensor) else v for k, v in transform.arguments().items()
+            },
             "trains": {name: p.requires_grad for name, p in transform.named_parameters()},
         }
         for transform in transforms(graph, weight)
@@ -193,7 +215,9 @@ def _node_state(node: Node) -> dict[str, Any]:
 
 
 def function_name(node: Node) -> str:
-    """How a call_function node's target is written down. Raises GraphError for one that a graph must not call."""
+    """How a call_function node's target is written down. Raises GraphError for one that a graph must not
+    call.
+    """
     if isinstance(node.target, torch._ops.OpOverload):
         return f"ops.{node.target}"
     name = _FUNCTION_NAMES.get(cast(Callable[..., Any], node.target))
@@ -217,7 +241,7 @@ def _target(op: str, name: str) -> Any:
 
 
 def _identifier(name: str) -> str:
-    """fx writes these names into the source of ``forward``, so they must not be able to say more than a name."""
+    """fx writes these names into the source of ``forward``, so they must be nothing but names."""
     if not name.isidentifier() or keyword.iskeyword(name):
         raise CheckpointError(f"{name!r} is not a name")
     return name
@@ -265,7 +289,13 @@ def _dtype(name: str) -> torch.dtype:
 
 _FORMATS = {
     str(f): f
-    for f in (torch.contiguous_format, torch.channels_last, torch.channels_last_3d, torch.preserve_format, torch.strided)
+    for f in (
+        torch.contiguous_format,
+        torch.channels_last,
+        torch.channels_last_3d,
+        torch.preserve_format,
+        torch.strided,
+    )
 }
 
 # What it is called -> its type, how it is taken apart, how it is made again.
@@ -330,16 +360,23 @@ def _restore_modules(state: Mapping[str, Any]) -> nn.Module:
 
 
 def _restore_transform(graph: Graph, weight: str, state: Mapping[str, Any]) -> None:
-    classes = {c.__name__: c for c in _subclasses(WeightTransform)}
+    classes = {_class_name(c): c for c in _subclasses(WeightTransform)}
     if state["class"] not in classes:
-        raise CheckpointError(f"weight {weight!r} has the transform {state['class']!r}, which is not known here")
-    transform = classes[state["class"]](**state["arguments"])
+        raise CheckpointError(
+            f"weight {weight!r} has the transform {state['class']!r}, which is not known here: import its "
+            "module first"
+        )
+    transform = cast(WeightTransform, classes[state["class"]](**state["arguments"]))
     for name, parameter in transform.named_parameters():
         parameter.requires_grad_(state["trains"][name])
     add_transform(graph, weight, transform)
 
 
-def _subclasses(cls: type[WeightTransform]) -> Iterator[type[WeightTransform]]:
+def _class_name(cls: type[nn.Module]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _subclasses(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)

@@ -16,7 +16,8 @@ from gossamer.graph.transform import original
 
 
 def shapes(graph: Graph, batch: int = 1) -> dict[Node, Any]:
-    """The value of every node in eval mode for ``batch`` examples; tensors are fake ones, of the true shape and dtype.
+    """The value of every node in eval mode for ``batch`` examples; tensors are fake ones, of the true shape
+    and dtype.
 
     Raises GraphError, naming the node, where the graph cannot run.
     """
@@ -37,7 +38,9 @@ class _Shapes(torch.fx.Interpreter):
         self._fakes: dict[str, Tensor] = {}
 
     def fetch_attr(self, target: str) -> Any:
-        """The fake of a weight; of a transformed one too, since transforms keep the shape. All flags say eval."""
+        """The fake of a weight; of a transformed one too, since transforms keep the shape. All flags say
+        eval.
+        """
         if target.rpartition(".")[2] == "training":
             return False
         if target not in self._fakes:
@@ -51,7 +54,8 @@ class _Shapes(torch.fx.Interpreter):
             value = super().run_node(n)
         except Exception as error:  # operators raise all kinds
             raise GraphError(
-                f"node {n.name!r} ({n.target}) cannot run: {type(error).__name__}: {error}\n  {source_line(n)}"
+                f"node {n.name!r} ({n.target}) cannot run: {type(error).__name__}: {error}\n"
+                f"  {source_line(n)}"
             ) from error
         self.values[n] = value
         return value

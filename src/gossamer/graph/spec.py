@@ -18,14 +18,16 @@ from torch import Tensor
 from torch.fx import Node
 
 from gossamer.errors import GraphError
-from gossamer.graph.module import Graph, source_line
+from gossamer.graph.module import Graph, is_finite, source_line
 from gossamer.graph.serialize import function_name
 from gossamer.graph.shapes import shapes
 from gossamer.graph.transform import original, transformed_weights
 
 
 def check(graph: Graph) -> None:
-    """Raise GraphError, naming the node or the weight and the repair, unless ``graph`` meets the specification."""
+    """Raise GraphError, naming the node or the weight and the repair, unless ``graph`` meets the
+    specification.
+    """
     _check_nodes(graph)
     _check_weights(graph)
     for batch in (2, 3):
@@ -54,15 +56,19 @@ def _check_attribute(graph: Graph, node: Node) -> None:
     try:
         value = operator.attrgetter(str(node.target))(graph)
     except AttributeError as error:
-        raise _broken(node, f"reads {node.target!r}, which is not there", "erase the node with the weight") from error
+        raise _broken(
+            node, f"reads {node.target!r}, which is not there", "erase the node with the weight"
+        ) from error
     if not isinstance(value, (Tensor, bool)):
-        raise _broken(node, f"reads {node.target!r}, a {type(value).__name__}", "read a tensor or a training flag")
+        raise _broken(
+            node, f"reads {node.target!r}, a {type(value).__name__}", "read a tensor or a training flag"
+        )
 
 
 def _check_weights(graph: Graph) -> None:
     for name, parameter in graph.named_parameters():
-        if not _is_finite(parameter):
-            raise GraphError(f"weight {name!r} has NaN or infinite values: lower the learning rate, or clip gradients")
+        if not is_finite(parameter):
+            raise GraphError(f"weight {name!r} has NaN or infinite values: lower the learning rate")
     for weight in transformed_weights(graph):
         before = original(graph, weight)
         with torch.no_grad():
@@ -72,12 +78,10 @@ def _check_weights(graph: Graph) -> None:
                 f"the transforms of {weight!r} make {before.dtype} {tuple(before.shape)} into {after.dtype} "
                 f"{tuple(after.shape)}: a transform keeps shape and dtype"
             )
-        if not _is_finite(after):
-            raise GraphError(f"the transforms of {weight!r} give NaN or infinite values: check their parameters")
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+        if not is_finite(after):
+            raise GraphError(
+                f"the transforms of {weight!r} give NaN or infinite values: check their parameters"
+            )
 
 
 def _broken(node: Node, what: str, repair: str) -> GraphError:

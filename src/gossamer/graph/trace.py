@@ -1,22 +1,20 @@
 """trace: from the user's module to a graph, through ``torch.export``; the user's module stays as it is.
 
-The model is exported twice, in eval mode (whose structure the graph has) and in train mode, so that what differs can be
-read from the ``training`` flags while running (:mod:`gossamer.graph.modes`). Then the graph is run beside the model, at
-the example's batch size and at another one, and must give the same outputs.
+The model is exported twice, in eval mode (whose structure the graph has) and in train mode, so that what
+differs can be read from the ``training`` flags while running (:mod:`gossamer.graph.modes`). Then the graph is
+run beside the model, at the example's batch size and at another one, and must give the same outputs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 import io
 import logging
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,13 +22,16 @@ import torch.fx
 from torch import Tensor, nn
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from gossamer.errors import GraphError, TraceError
 from gossamer.graph import blame, modes
+from gossamer.graph.call import Call, bind
 from gossamer.graph.inline import inline_regions
-from gossamer.graph.module import Graph, Input, source_line
+from gossamer.graph.journal import note
+from gossamer.graph.layers import computed_weights
+from gossamer.graph.module import Graph, is_finite, module_of, source_line
 
 Example = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 
@@ -44,11 +45,13 @@ _READS_A_NUMBER = {torch.ops.aten.item.default, torch.ops.aten._local_scalar_den
 
 
 def trace(model: nn.Module, example: Example) -> Graph:
-    """The graph of ``model``; ``example`` is one batch: a tensor, a tuple of tensors, or a dict by argument name.
+    """The graph of ``model``; ``example`` is one batch: a tensor, a tuple of tensors, or a dict by argument
+    name.
 
-    The batch dimension (the first one of every input that has as many rows as the first input) may then have any size
-    >= 1. The graph has copies of the weights, under the user's names, and starts in the modes (train, eval) in which
-    the model's modules are. A graph is returned as a copy. ``torch.compile`` and data-parallel wrappers are taken off.
+    The batch dimension (the first one of every input that has as many rows as the first input) may then have
+    any size >= 1. The graph has copies of the weights, under the user's names, and starts in the modes
+    (train, eval) in which the model's modules are. A graph is returned as a copy. ``torch.compile`` and
+    data-parallel wrappers are taken off.
 
     Raises TraceError with the user's own line and the usual repairs where the model cannot be traced.
     """
@@ -56,54 +59,23 @@ def trace(model: nn.Module, example: Example) -> Graph:
         return copy.deepcopy(model)
     model = _unwrapped(model)
     _check_weights(model)
-    call = _bind(model, example)
+    call = bind(model, example)
     probe = _copied(model).eval()
-    with _quiet():
+    with _exporting():
         _run_eagerly(probe, model, call)
         working = _copied(model)
         exported = _export(working.eval(), model, call)
         graph = _build(working, model, exported, call)
         _verify(graph, probe, model, call)
+    for node in computed_weights(graph):
+        note(
+            module_of(node) or "model",
+            f"its weight is computed, so passes leave it alone ({source_line(node)})",
+        )
     return graph
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One batch as the model is called: ``args`` then ``kwargs`` (in the signature's order), named by ``names``."""
-
-    args: tuple[Tensor, ...]
-    kwargs: dict[str, Tensor]
-    names: tuple[str, ...]
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (*self.args, *self.kwargs.values())
-
-    @property
-    def batch(self) -> int:
-        return self.tensors[0].shape[0]
-
-    def batched(self, tensor: Tensor) -> bool:
-        return tensor.ndim > 0 and tensor.shape[0] == self.batch
-
-    def sized(self, rows: int) -> _Call:
-        """Fresh copies of the inputs with this many rows, repeating those that there are."""
-
-        def fit(tensor: Tensor) -> Tensor:
-            if not self.batched(tensor):
-                return tensor.detach().clone()
-            return tensor.detach()[torch.arange(rows, device=tensor.device) % self.batch].clone()
-
-        return _Call(tuple(map(fit, self.args)), {k: fit(v) for k, v in self.kwargs.items()}, self.names)
-
-    def signature(self) -> tuple[Input, ...]:
-        return tuple(
-            Input(name, tuple(t.shape), t.dtype, self.batched(t))
-            for name, t in zip(self.names, self.tensors, strict=True)
-        )
-
-
-def _unwrapped(model: object) -> nn.Module:
+def _unwrapped(model: Any) -> nn.Module:
     while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(
         model, "_orig_mod"
     ):
@@ -122,7 +94,7 @@ def _check_weights(model: nn.Module) -> None:
         if type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")):
             raise TraceError(f"{path!r} is already quantized ({type(module).__name__}): pass the float model")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise TraceError(
                 f"{name!r} has no values yet (a lazy module): call the model once on a batch first"
             )
@@ -130,58 +102,10 @@ def _check_weights(model: nn.Module) -> None:
             raise TraceError(
                 f"{name!r} is not a dense float tensor ({tensor.dtype}, {tensor.layout}): convert it first"
             )
-        if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
-            if isinstance(tensor, nn.Parameter):
-                raise TraceError(
-                    f"weight {name!r} has NaN or infinite values: load a checkpoint whose training went well"
-                )
-
-
-def _bind(model: nn.Module, example: object) -> _Call:
-    """Sort the example by the signature of forward, and check that it is one batch of tensors."""
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    if isinstance(example, Tensor):
-        args = (example,)
-    elif isinstance(example, Mapping):
-        kwargs = dict(example)
-    elif isinstance(example, (tuple, list)):
-        args = tuple(example)
-    else:
-        raise TraceError(
-            f"an example is a tensor, a tuple of tensors or a dict by argument name, not {type(example).__name__}"
-        )
-    signature = inspect.signature(model.forward)
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TraceError(
-            f"{type(model).__name__}.forward{signature} does not take this example: {error}"
-        ) from error
-    order = list(signature.parameters)
-    kwargs = dict(
-        sorted(kwargs.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
-    )
-    names = (*_positional_names(signature, bound.arguments, len(args)), *kwargs)
-    for name, value in zip(names, (*args, *kwargs.values()), strict=True):
-        if not isinstance(value, Tensor):
+        if isinstance(tensor, nn.Parameter) and not is_finite(tensor):
             raise TraceError(
-                f"input {name!r} is {type(value).__name__}, and a graph takes tensors only: leave it out, or fix it in "
-                "a small wrapper module"
+                f"weight {name!r} has NaN or infinite values: load a checkpoint whose training went well"
             )
-    if not names or (*args, *kwargs.values())[0].ndim == 0:
-        raise TraceError("an example has at least one tensor, and the first one has a batch dimension")
-    return _Call(args, kwargs, names)
-
-
-def _positional_names(signature: inspect.Signature, bound: Mapping[str, Any], count: int) -> tuple[str, ...]:
-    names: list[str] = []
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            names += [f"{name}_{i}" for i in range(len(bound.get(name, ())))]
-        else:
-            names.append(name)
-    return tuple(names[:count])
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -193,38 +117,22 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from error
 
 
-def _call_model(model: Callable[..., Any], call: _Call, rows: int) -> Any:
-    """The outputs on ``rows`` rows, random numbers being the same at every call."""
-    inputs = call.sized(rows)
-    with torch.no_grad(), torch.random.fork_rng(devices=_cuda_of(call)):
-        torch.manual_seed(0)
-        return model(*inputs.args, **inputs.kwargs)
-
-
-def _cuda_of(call: _Call) -> list[torch.device]:
-    return list({t.device for t in call.tensors if t.is_cuda})
-
-
-def _run_eagerly(probe: nn.Module, model: nn.Module, call: _Call) -> None:
+def _run_eagerly(probe: nn.Module, model: nn.Module, call: Call) -> None:
     try:
-        _call_model(probe, call, call.batch)
+        call.of(probe, call.batch)
     except Exception as error:  # the user's model may raise anything
         raise TraceError(
-            f"the model itself fails on the example {_shapes(call)}: {type(error).__name__}: {error}\n"
+            f"the model itself fails on the example {call}: {type(error).__name__}: {error}\n"
             f"  {blame.line_of_exception(error, model)}"
         ) from error
 
 
-def _shapes(call: _Call) -> str:
-    return ", ".join(f"{n} {tuple(t.shape)}" for n, t in zip(call.names, call.tensors, strict=True))
-
-
-def _export(working: nn.Module, model: nn.Module, call: _Call) -> torch.fx.GraphModule:
-    """The training IR of ``working`` in its present mode, batch size free, as a module with the user's names."""
+def _export(working: nn.Module, model: nn.Module, call: Call) -> torch.fx.GraphModule:
+    """The training IR of ``working`` in its present mode, batch size free, under the user's names."""
     example = call.sized(max(call.batch, 2))  # torch.export takes sizes 0 and 1 for constants
 
     def run() -> torch.fx.GraphModule:
-        shapes = torch.export.ShapesCollection()
+        shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
         for before, tensor in zip(call.tensors, example.tensors, strict=True):
             if call.batched(before):
                 shapes[tensor] = {0: torch.export.Dim("batch")}
@@ -245,7 +153,7 @@ def _export(working: nn.Module, model: nn.Module, call: _Call) -> torch.fx.Graph
         if kind == "batch":
             line = (
                 blame.line_of_fixed_batch(
-                    lambda n: _call_model(_copied(model).eval(), call, n), run, example.batch
+                    lambda rows: call.of(_copied(model).eval(), rows), run, example.batch
                 )
                 or line
             )
@@ -288,7 +196,7 @@ def _is_pure(node: Node) -> bool:
     )
 
 
-def _build(working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule, call: _Call) -> Graph:
+def _build(working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule, call: Call) -> Graph:
     cumulative = _fix_cumulative(working)
     try:
         modes.make_live(exported.graph, _export(working.train(), model, call).graph)
@@ -309,7 +217,7 @@ def _build(working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule,
 
 
 def _fix_cumulative(working: nn.Module) -> set[str]:
-    """Paths of batch norms with ``momentum=None``, which gets a number: torch.export cannot read the counter."""
+    """Paths of batch norms with ``momentum=None``; a number for it, as export cannot read counters."""
     paths = set()
     for path, module in working.named_modules(remove_duplicate=False):
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is None:
@@ -332,7 +240,7 @@ def _tied(working: nn.Module) -> dict[str, str]:
 
 
 def _containers(working: nn.Module, exported: torch.fx.GraphModule) -> nn.Module:
-    """The tree of the user's modules as plain ones, which hold the weights of ``working`` and the constants."""
+    """The tree of the user's modules as plain ones, with the weights of ``working`` and the constants."""
     plain: dict[int, nn.Module] = {}
     for module in working.modules():
         container = plain[id(module)] = nn.Module()
@@ -350,7 +258,7 @@ def _containers(working: nn.Module, exported: torch.fx.GraphModule) -> nn.Module
 
 
 def _hold_constant(root: nn.Module, exported: torch.fx.GraphModule, node: Node) -> None:
-    """Keep a tensor that is neither parameter nor buffer of the model as a buffer outside of the state_dict."""
+    """Keep a tensor that is neither parameter nor buffer as a buffer outside of the state_dict."""
     path, _, name = str(node.target).rpartition(".")
     owner = root
     for part in path.split(".") if path else ():
@@ -367,13 +275,13 @@ def _hold_constant(root: nn.Module, exported: torch.fx.GraphModule, node: Node) 
     owner.register_buffer(name, value.detach().clone(), persistent=False)
 
 
-def _verify(graph: Graph, probe: nn.Module, model: nn.Module, call: _Call) -> None:
+def _verify(graph: Graph, probe: nn.Module, model: nn.Module, call: Call) -> None:
     """The graph and the model agree, at the example's batch size and at another one."""
     for rows in (call.batch, call.batch + 1):
         twin = copy.deepcopy(graph).eval()
         try:
-            ours = pytree.tree_leaves(_call_model(twin, call, rows))
-            theirs = pytree.tree_leaves(_call_model(copy.deepcopy(probe), call, rows))
+            ours = pytree.tree_leaves(call.of(twin, rows))
+            theirs = pytree.tree_leaves(call.of(copy.deepcopy(probe), rows))
         except Exception as error:  # the user's model may raise anything at a size it was not written for
             raise _differs(
                 model, call, rows, f"at batch size {rows}: {type(error).__name__}: {error}"
@@ -387,17 +295,17 @@ def _agree(ours: object, theirs: object) -> bool:
         return bool(ours == theirs)
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
+    if ours.is_meta:
+        return True
     if not ours.is_floating_point():
         return torch.equal(ours, theirs)
     return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
-def _differs(model: nn.Module, call: _Call, rows: int, reason: str) -> TraceError:
+def _differs(model: nn.Module, call: Call, rows: int, reason: str) -> TraceError:
     line = ""
     if rows != call.batch:
-        line = blame.line_of_fixed_batch(
-            lambda n: _call_model(_copied(model).eval(), call, n), None, call.batch
-        )
+        line = blame.line_of_fixed_batch(lambda rows: call.of(_copied(model).eval(), rows), None, call.batch)
     return _refusal(model, line or blame.forward_line(model), "batch" if line else "other", reason)
 
 
@@ -408,21 +316,21 @@ def _refusal(model: nn.Module, line: str, kind: str, reason: str) -> TraceError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export prints what the TraceError says better."""
-    logger = logging.getLogger("torch")
-    disabled = [
-        (name, logging.getLogger(name))
-        for name in logging.root.manager.loggerDict
-        if name.startswith("torch.")
-    ]
-    levels = [(log, log.level) for _, log in disabled] + [(logger, logger.level)]
-    for log, _ in levels:
-        log.setLevel(logging.CRITICAL)
+def _exporting() -> Iterator[None]:
+    """Without the fused attention of inference, which hides weights, and without what torch.export prints:
+    the TraceError says it better.
+    """
+    loggers = [logging.getLogger(n) for n in logging.root.manager.loggerDict if n.split(".")[0] == "torch"]
+    levels = [logger.level for logger in loggers]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for log, level in levels:
-            log.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

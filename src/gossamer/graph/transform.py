@@ -1,8 +1,8 @@
 """A weight transform: while training, a weight's compression is a parametrization of it.
 
-Transforms compose in the order in which they were added: mask, then codebook, and so on. Each one says twice what it
-does: on the tensor that trains (``forward``) and on the representation that ships (``represent``); the two agree
-element by element, which a law tests for every subclass.
+Transforms compose in the order in which they were added: mask, then codebook, and so on. Each one says twice
+what it does: on the tensor that trains (``forward``) and on the representation that ships (``represent``);
+the two agree element by element, which a law tests for every subclass.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from gossamer.weights import Dense, Weight
 class WeightTransform(nn.Module, abc.ABC):
     """One step from the weight that is trained to the weight that ships.
 
-    Final subclasses keep what they need as buffers (fixed) or parameters (trained), and take the same things by name in
-    their constructor, so that ``type(t)(**t.arguments())`` is an equal transform: how checkpoints store it.
+    Final subclasses keep what they need as buffers (fixed) or parameters (trained), and take the same things
+    by name in their constructor, so that ``type(t)(**t.arguments())`` is an equal transform: how checkpoints
+    store it.
     """
 
     @abc.abstractmethod
@@ -52,7 +53,9 @@ def _steps(owner: nn.Module, name: str) -> parametrize.ParametrizationList | Non
 
 
 def add_transform(graph: nn.Module, weight: str, transform: WeightTransform) -> None:
-    """Append ``transform`` to the weight called ``weight`` ("fc1.weight"). Mutates ``graph``: passes copy first."""
+    """Append ``transform`` to the weight called ``weight`` ("fc1.weight"). Mutates ``graph``: passes copy
+    first.
+    """
     owner, name = _owner(graph, weight)
     device = original(graph, weight).device
     parametrize.register_parametrization(owner, name, transform.to(device), unsafe=True)
