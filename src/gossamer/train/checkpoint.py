@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +70,12 @@ def load_state(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"the checkpoint {path} is damaged (its checksum is wrong); delete it to start again"
         )
-    state: dict[str, Any] = torch.load(io.BytesIO(content[start:]), map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content[start:]), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} holds more than plain data, and nothing of it was run; delete it"
+        ) from error
     return state
 
 

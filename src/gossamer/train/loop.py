@@ -19,13 +19,14 @@ from gossamer._nested import batch_size, leaves, to_device
 from gossamer.errors import CheckpointError, TaskError
 from gossamer.graph.journal import note
 from gossamer.graph.module import Graph
+from gossamer.graph.select import select
 from gossamer.task import Task, device_of, evaluate, training_batches
 
 from .checkpoint import claim_slot
 from .history import Epoch, publish
 from .parameters import digest, require_finite, trainable, unused_set_aside
 from .penalties import total_penalty
-from .processes import Processes
+from .processes import Processes, averaged_buffers
 from .progress import Bar, progress_bar
 from .randomness import random_state, restore_random_state, seed_everything, seed_loader
 from .stopping import Best
@@ -232,7 +233,9 @@ class Loop:
     def _save(self) -> None:
         self._read_losses()  # never save a training that has diverged
         position = self._position
-        states = self._processes.gather(random_state())
+        # In the middle of an epoch every process has running statistics and a loss of its own.
+        mine = {"random": random_state(), "buffers": averaged_buffers(self._network)}
+        own = self._processes.gather({**mine, "loss": position.loss, "examples": position.examples})
         if self._slot is None or not self._processes.is_main:
             return
         flat = {f.name: getattr(position, f.name) for f in dataclasses.fields(position)}
@@ -245,7 +248,7 @@ class Loop:
                 "network": self._network.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "scaler": self._scaler.state_dict() if self._scaler is not None else None,
-                "random": states,
+                "own": own,
             }
         )
 
@@ -264,7 +267,12 @@ class Loop:
         self._position = Position(**{**values, "history": history, "best": Best(**values["best"])})
         for epoch in history:
             publish(epoch)
-        return state["random"][self._processes.rank] if self._position.step else None
+        own: dict[str, Any] = state["own"][self._processes.rank]
+        self._position.loss, self._position.examples = own["loss"], own["examples"]
+        with torch.no_grad():
+            for name, buffer in averaged_buffers(self._network).items():
+                buffer.copy_(own["buffers"][name])
+        return own["random"] if self._position.step else None
 
     def _identify(self) -> Mapping[str, Any]:
         # An object without a repr of its own shows its address, which differs in every process.
@@ -293,7 +301,5 @@ def count_batches(task: Task) -> int:
 
 def penalized(network: Graph) -> list[tuple[nn.Module, str]]:
     """Where the weights are that penalties apply to: module and attribute."""
-    from gossamer.graph.select import select
-
     paths = [layer.weight.rpartition(".") for layer in select(network)]
     return [(network.get_submodule(path), name) for path, _, name in paths]

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
-from torch import nn
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
+from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
 from gossamer._nested import batch_size, slice_batch
@@ -25,7 +25,9 @@ class Processes:
     """
 
     def __init__(self, home: torch.device) -> None:
-        self.accelerator = Accelerator(device_placement=False)
+        # Buffers are averaged after an epoch; by default the main process's would overwrite the others.
+        exchange = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[exchange])
         self.count: int = self.accelerator.num_processes
         self.rank: int = self.accelerator.process_index
         self.is_main: bool = self.accelerator.is_main_process
@@ -74,10 +76,13 @@ class Processes:
         """
         if self.count == 1:
             return
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                mean = self.accelerator.reduce(buffer.to(torch.float64), "mean")
-                buffer.copy_(mean)
+        for buffer in averaged_buffers(network).values():
+            buffer.copy_(self.accelerator.reduce(buffer.to(torch.float64), "mean"))
+
+
+def averaged_buffers(network: nn.Module) -> dict[str, Tensor]:
+    """The floating-point buffers, by name: running statistics, and constants, which averaging keeps."""
+    return {name: buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
 
 
 class _Shell(nn.Module):
