@@ -10,13 +10,13 @@
 namespace gossamer::codec {
 namespace {
 
-constexpr int kLevels = 32;      // of a probability, equally wide in log-odds
+constexpr int kLevels = 64;      // of a probability, equally wide in log-odds
 constexpr int kRowLevels = 16;   // of how much denser than predicted a row is
 constexpr int kRowPeriod = 16;   // columns between two looks at the row's density
 constexpr int kNearby = 32;      // patterns of five neighbours
-constexpr int kInputs = 5;
+constexpr int kInputs = 2;
 
-int level(int probability) { return (stretch(probability) + 2048) >> 7; }
+int level(int probability) { return (stretch(probability) + 2048) >> 6; }
 
 // Kept over predicted so far in this row, in 1/16, on a scale of half octaves.
 int row_level(uint64_t kept, uint64_t predicted) {
@@ -25,47 +25,56 @@ int row_level(uint64_t kept, uint64_t predicted) {
   return static_cast<int>(std::upper_bound(kSteps.begin(), kSteps.end(), ratio) - kSteps.begin());
 }
 
+// Two predictions are mixed: one from the column's density and the row's, one from the density of the columns around
+// (the column itself counts half) and which of the neighbours coded before are kept.
 class PatternModel {
  public:
   explicit PatternModel(Grid grid)
-      : pad_(grid.stride + 2), stride_(grid.stride), columns_(grid.columns + 2 * pad_), row_(columns_.size()) {}
+      : pad_(grid.stride + 2), stride_(grid.stride), stacked_(grid.stride > 1), columns_(grid.columns + 2 * pad_),
+        row_(columns_.size()) {}
 
   void start_row() {
     std::fill(row_.begin(), row_.end(), uint8_t{0});
     kept_ = 4;
-    predicted_ = 4 << 16;
+    predicted_ = 4 << kProbabilityBits;
   }
 
   int predict(uint64_t column) {
     at_ = column + pad_;
     if (column % kRowPeriod == 0) row_level_ = row_level(kept_, predicted_);
     const AdaptiveBit* here = &columns_[at_];
-    const int own = level(here->p);
-    const int around = level((here[-1].p + here[1].p + (here - stride_)->p + here[stride_].p) >> 2);
-    const uint8_t* row = &row_[at_];
-    const uint8_t* above = row - stride_;
-    const int nearby = stride_ > 1 ? row[-1] | row[-2] << 1 | above[-1] << 2 | above[0] << 3 | above[1] << 4 : row[-1] | row[-2] << 1;
+    const int sides = here[-1].p + here[1].p + (here - stride_)->p + here[stride_].p;
+    const int around = level((sides + 4 * here->p) >> 3);
+    const int neighbours = kept_neighbours();
     return prediction_.predict(
-        {&columns_[at_], &own_row_[own * kRowLevels + row_level_], &own_around_[own * kLevels + around],
-         &around_nearby_[around * kNearby + nearby], &around_row_[around * kRowLevels + row_level_]},
-        mixers_[around]);
+        {&by_row_[level(here->p) / 2 * kRowLevels + row_level_], &by_neighbours_[around * kNearby + neighbours]},
+        mixers_[neighbours]);
   }
 
   void update(int bit) {
     prediction_.update(bit);
+    columns_[at_].update(bit);
     row_[at_] = static_cast<uint8_t>(bit);
     kept_ += static_cast<uint64_t>(bit);
     predicted_ += static_cast<uint64_t>(prediction_.probability());
   }
 
  private:
+  int kept_neighbours() const {
+    const uint8_t* here = &row_[at_];
+    const int left = here[-1] | here[-2] << 1;
+    if (!stacked_) return left;
+    const uint8_t* above = here - stride_;
+    return left | above[-1] << 2 | above[0] << 3 | above[1] << 4;
+  }
+
   uint64_t pad_, stride_;
+  bool stacked_;
   std::vector<AdaptiveBit> columns_;
   std::vector<uint8_t> row_;
-  std::array<AdaptiveBit, kLevels * kRowLevels> own_row_{}, around_row_{};
-  std::array<AdaptiveBit, kLevels * kLevels> own_around_{};
-  std::array<AdaptiveBit, kLevels * kNearby> around_nearby_{};
-  std::array<Mixer<kInputs>, kLevels> mixers_{};
+  std::array<AdaptiveBit, kLevels / 2 * kRowLevels> by_row_{};
+  std::array<AdaptiveBit, kLevels * kNearby> by_neighbours_{};
+  std::array<Mixer<kInputs>, kNearby> mixers_{};
 
   uint64_t kept_ = 0, predicted_ = 0, at_ = 0;
   int row_level_ = 0;

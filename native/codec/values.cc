@@ -42,7 +42,7 @@ class ValuesModel {
     uint32_t node = 1;
     for (int i = 0; i < depth_; ++i) {
       const int probability = prediction_.predict(
-          {&alone_[node], &near_[(near_context_ << depth_) + node], &far_[(far_context_ << depth_) + node]}, mixer_);
+          {&alone_[node], &near_[(near_context_ << depth_) + node], &far_[(far_context_ << depth_) + node]}, mixer_[i]);
       const int bit = code(i, probability);
       prediction_.update(bit);
       node = node << 1 | static_cast<uint32_t>(bit);
@@ -62,7 +62,7 @@ class ValuesModel {
   uint64_t pad_;
   std::vector<uint8_t> row_;
   std::vector<AdaptiveBit> alone_, near_, far_;
-  Mixer<kInputs> mixer_;
+  std::array<Mixer<kInputs>, 16> mixer_;
   Prediction<kInputs> prediction_;
   uint64_t current_row_ = 0, at_ = 0;
   uint32_t near_context_ = 0, far_context_ = 0;

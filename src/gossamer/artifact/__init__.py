@@ -1,6 +1,7 @@
 """The ``.goss`` format: one file, the Program and its weights, lossless. docs/format.md is its definition."""
 
 from .coding import Coding, DeepCompression, Smallest
+from .describe import Description, WeightBytes, describe
 from .file import pack, read, unpack, write
 from .program import Attribute, Operation, Port, Program, Size, same, validate
 
@@ -8,11 +9,14 @@ __all__ = [
     "Attribute",
     "Coding",
     "DeepCompression",
+    "Description",
     "Operation",
     "Port",
     "Program",
     "Size",
     "Smallest",
+    "WeightBytes",
+    "describe",
     "pack",
     "read",
     "same",

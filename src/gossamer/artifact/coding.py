@@ -10,15 +10,16 @@ from .layout import Coder
 
 @dataclass(frozen=True)
 class Smallest:
-    """For every stream the coder that makes it smallest, among those that decode fast enough (the default)."""
+    """The default: for every stream the coder that makes it smallest and decodes fast enough."""
 
 
 @dataclass(frozen=True)
 class DeepCompression:
-    """The scheme of Han et al. 2016: relative indices with filler zeros, and Huffman codes for indices and values.
+    """The scheme of Han et al. 2016: relative indices with filler zeros; Huffman codes for all symbols.
 
-    ``convolution_bits``, ``linear_bits``: bits of a relative index in weights of three or more dimensions and in all
-    others, 1 to 16. ``huffman=False`` leaves out the entropy coding: every symbol in a fixed number of bits.
+    ``convolution_bits``, ``linear_bits``: bits of a relative index in weights of three or more dimensions
+    and in all others, 1 to 16. ``huffman=False`` leaves out the entropy coding: every symbol in a fixed
+    number of bits.
     """
 
     convolution_bits: int = 8

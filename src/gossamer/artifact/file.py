@@ -15,14 +15,16 @@ from gossamer.errors import FormatError, GraphError, SaveError, UnsupportedError
 
 from . import layout
 from .coding import Coding, Smallest
+from .primer import PRIMER
 from .program import Program, validate
 from .structure import Observe, ignore, read_program, write_program
 from .wire import Budget, Reader
 
-_PRIMER = np.frombuffer(layout.PRIMER, dtype=np.uint8)
+_DEFAULT = Smallest()
+_PRIMER = np.frombuffer(PRIMER, dtype=np.uint8)
 
 
-def pack(program: Program, *, coding: Coding = Smallest()) -> bytes:  # noqa: B008 (frozen)
+def pack(program: Program, *, coding: Coding = _DEFAULT) -> bytes:
     """The bytes of a ``.goss`` file: equal programs give equal bytes, on any machine.
 
     Raises GraphError where names clash or are not declared, UnsupportedError where a value cannot be stored.
@@ -31,7 +33,8 @@ def pack(program: Program, *, coding: Coding = Smallest()) -> bytes:  # noqa: B0
     to = write_program(program, coding)
     if len(to.structure) > layout.MAX_STRUCTURE:
         raise UnsupportedError(
-            f"the program's structure takes {len(to.structure)} bytes; the format holds {layout.MAX_STRUCTURE}: "
+            f"the program's structure takes {len(to.structure)} bytes; the format holds "
+            f"{layout.MAX_STRUCTURE}: "
             f"move large attributes into weights"
         )
     coded = _native.text_encode(np.frombuffer(to.structure, dtype=np.uint8), _PRIMER)
@@ -47,7 +50,7 @@ def default_limit(size: int) -> int:
 
 
 def unpack(data: bytes | memoryview, *, max_bytes: int | None = None) -> Program:
-    """The Program in the bytes of a ``.goss`` file; raises FormatError for anything that ``pack`` did not write.
+    """The Program in the bytes of a ``.goss`` file; raises FormatError for anything else.
 
     ``max_bytes``: how much decoding may allocate, dense weights and working memory together; None for
     :func:`default_limit` of the file's size.
@@ -67,6 +70,8 @@ def decode(data: bytes | memoryview, max_bytes: int | None, observe: Observe) ->
         validate(program)
     except (WeightError, GraphError, UnsupportedError) as error:
         raise FormatError(f"the file contradicts itself: {error}") from error
+    except MemoryError as error:
+        raise FormatError("the file decodes to more than this machine's memory holds") from error
     return program
 
 
@@ -107,11 +112,12 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Progr
         raise FormatError(f"{os.fspath(path)}: {error}") from error
 
 
-def write(program: Program, path: str | os.PathLike[str], *, coding: Coding = Smallest()) -> int:  # noqa: B008
+def write(program: Program, path: str | os.PathLike[str], *, coding: Coding = _DEFAULT) -> int:
     """Write a ``.goss`` file; returns its size in bytes.
 
-    The bytes go to a temporary file in the same folder, to the disk, and then under their name, so that at every
-    moment the path holds the old file or the new one, whole. Raises SaveError where that is not possible.
+    The bytes go to a temporary file in the same folder, to the disk, and then under their name, so that at
+    every moment the path holds the old file or the new one, whole. Raises SaveError where that is not
+    possible.
     """
     data = pack(program, coding=coding)
     target = Path(path)

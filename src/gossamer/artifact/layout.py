@@ -19,9 +19,10 @@ MAX_STRUCTURE = 1 << 24
 MAX_RANK = 32
 MAX_ELEMENTS = 1 << 48
 MAX_CENTROIDS = 1 << 16
-# What a file may decode to unless the reader is told otherwise: a floor, and a multiple of the file's own size.
+# What a file may decode to unless the reader is told otherwise: a floor, and a multiple of the file's own
+# size.
 DEFAULT_BYTES = 1 << 28
-DEFAULT_RATIO = 1 << 11
+DEFAULT_RATIO = 1 << 9
 
 
 class Kind(enum.IntEnum):
@@ -87,6 +88,3 @@ DTYPES: tuple[np.dtype[np.generic], ...] = tuple(
     )
 )
 QUANTIZED_DTYPES = ("int8", "uint8", "int16", "int32")
-
-# Text that the model of the structure has read before the first byte of it.
-PRIMER = b""

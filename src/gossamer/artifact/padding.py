@@ -1,8 +1,8 @@
 """Filler zeros (Han et al. 2016, section 2 and figure 2).
 
-A relative index of b bits holds a distance of 1 to 2^b between kept elements. Where the next one is further away,
-an element that is zero is stored in between, as often as needed. Kept values are never zero, so the fillers can be
-told from them by value, and taking them out again restores the weight exactly.
+A relative index of b bits holds a distance of 1 to 2^b between kept elements. Where the next one is further
+away, an element that is zero is stored in between, as often as needed. Kept values are never zero, so the
+fillers can be told from them by value, and taking them out again restores the weight exactly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The deployable graph: a short list of operations with ONNX operator names and semantics.
 
-A Program is plain data: no pickle, no protobuf, nothing that executes. Operations are topologically sorted: an
-operation's inputs are program inputs, weights, or outputs of operations before it. Names are unique among inputs,
-weights and operation outputs together; an absent optional input or output is the empty name.
+A Program is plain data: no pickle, no protobuf, nothing that executes. Operations are topologically sorted:
+an operation's inputs are program inputs, weights, or outputs of operations before it. Names are unique among
+inputs, weights and operation outputs together; an absent optional input or output is the empty name.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Program:
 
 
 def validate(program: Program) -> None:
-    """Raise GraphError unless names are unique, operations sorted, and every name that is used is declared."""
+    """Raise GraphError unless names are unique, operations sorted, and every name that is used is
+    declared."""
     declared: set[str] = set()
 
     def declare(name: str, place: str) -> None:
@@ -78,6 +79,11 @@ def validate(program: Program) -> None:
         if name not in declared:
             raise GraphError(f"{place} uses {name!r}, which no input, weight or earlier operation declares")
 
+    for port in (*program.inputs, *program.outputs):
+        _check_port(port)
+    for domain, version in program.opsets.items():
+        if version < 1:
+            raise GraphError(f"opsets: domain {domain!r} has version {version}; versions begin at 1")
     for port in program.inputs:
         declare(port.name, "an input")
     for name in program.weights:
@@ -94,6 +100,15 @@ def validate(program: Program) -> None:
         use(port.name, "the list of outputs")
 
 
+def _check_port(port: Port) -> None:
+    for size in port.shape or ():
+        if not (size is None or isinstance(size, str) or (type(size) is int and 0 <= size < 1 << 62)):
+            raise GraphError(
+                f"{port.name!r} has the size {size!r} in its shape; a size is a number from 0, a name, or "
+                f"None"
+            )
+
+
 def _check_attribute(value: object, place: str) -> None:
     items = value if isinstance(value, tuple) else (value,)
     types = {type(item) for item in items}
@@ -105,7 +120,8 @@ def _check_attribute(value: object, place: str) -> None:
 
 
 def same(a: Program, b: Program) -> bool:
-    """Whether two programs are equal, weight for weight and attribute for attribute, bytes and dtypes included."""
+    """Whether two programs are equal, weight for weight and attribute for attribute, bytes and dtypes
+    included."""
     return (
         (a.inputs, a.outputs, a.opsets, a.metadata) == (b.inputs, b.outputs, b.opsets, b.metadata)
         and a.weights.keys() == b.weights.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,14 @@ from gossamer.errors import FormatError
 
 from .coding import Coding, DeepCompression
 from .layout import Coder, Form
-from .wire import Reader, Writer
+from .wire import Part, Reader, Writer
 
+_T = TypeVar("_T", bound=np.generic)
 Symbols = npt.NDArray[np.uint16]
 Bytes = npt.NDArray[np.uint8]
 
-# The VALUES coder takes some 20 ns a bit. It is used where its bits are no more than the elements of the decoded
-# weight, so that decoding stays above 100 MB of weights a second, and in streams too short to matter.
+# The VALUES coder takes some 20 ns a bit. It is used where its bits are no more than the elements of the
+# decoded weight, so that decoding stays above 100 MB of weights a second, and in streams too short to matter.
 _SHORT = 1 << 14
 _MAX_VALUES_ALPHABET = 1024
 
@@ -93,22 +95,24 @@ def _candidates(count: int, alphabet: int, grid: Grid, coding: Coding) -> list[C
     return [Coder.PACKED, Coder.HUFFMAN, Coder.RANS] if slow else list(Coder)
 
 
-def write_symbols(to: Writer, symbols: Symbols, alphabet: int, grid: Grid, coding: Coding) -> None:
-    """Symbols below ``alphabet``: the coder, the stream. Their number and the alphabet are known from elsewhere."""
-    symbols = np.ascontiguousarray(symbols.reshape(-1), dtype=np.uint16)
-    coded = [
-        (_encode(c, symbols, alphabet, grid), c) for c in _candidates(len(symbols), alphabet, grid, coding)
-    ]
+def write_symbols(
+    to: Writer, symbols: npt.NDArray[np.integer], alphabet: int, grid: Grid, coding: Coding
+) -> None:
+    """Symbols below ``alphabet``: the coder and the stream; the reader knows their number and alphabet."""
+    flat: Symbols = np.ascontiguousarray(symbols.reshape(-1), dtype=np.uint16)
+    coders = _candidates(len(flat), alphabet, grid, coding)
+    coded = [(_encode(coder, flat, alphabet, grid), coder) for coder in coders]
     data, coder = min(coded, key=lambda item: (len(item[0]), item[1]))
     to.byte(coder)
     to.stream(data)
 
 
-def read_symbols(source: Reader, count: int, alphabet: int, grid: Grid) -> Symbols:
+def read_symbols(source: Reader, count: int, alphabet: int, grid: Grid, part: Part = Part.WEIGHT) -> Symbols:
     """``count`` symbols below ``alphabet``, uint16."""
     coder = source.member(Coder)
     source.budget.charge(count * (10 if coder is Coder.VALUES else 2))
-    data = np.frombuffer(source.stream(), dtype=np.uint8)
+    stream = source.stream(part, coder.name.lower(), (alphabet - 1).bit_length())
+    data = np.frombuffer(stream, dtype=np.uint8)
     out = np.empty(count, dtype=np.uint16)
     _decode(coder, data, alphabet, grid, out)
     return out
@@ -119,7 +123,8 @@ def _row(count: int) -> Grid:
 
 
 def _planes(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """(itemsize, n) byte planes, the most significant first. A float's sign goes last, so that exponents stay whole."""
+    """(itemsize, n) byte planes, the most significant first. A float's sign goes last, so that exponents
+    stay whole."""
     width = values.dtype.itemsize
     words = values.view(f"u{width}")
     if values.dtype.kind == "f":
@@ -128,7 +133,7 @@ def _planes(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(words.astype(f">u{width}").view(np.uint8).reshape(-1, width).T)
 
 
-def _from_planes(planes: npt.NDArray[np.uint8], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+def _from_planes(planes: npt.NDArray[np.uint8], dtype: np.dtype[_T]) -> npt.NDArray[_T]:
     width = dtype.itemsize
     words = np.ascontiguousarray(planes.T).view(f">u{width}").reshape(-1).astype(f"u{width}")
     if dtype.kind == "f":
@@ -183,22 +188,27 @@ def write_array(
     to.streams += best.streams
 
 
-def read_array(source: Reader, count: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+def read_array(source: Reader, count: int, dtype: np.dtype[_T], part: Part = Part.WEIGHT) -> npt.NDArray[_T]:
     """``count`` elements of ``dtype``, one-dimensional, writeable."""
     form = source.member(Form)
     source.budget.charge(count * dtype.itemsize * (1 if form is Form.PLAIN else 3))
     if form is Form.PLAIN:
-        data = source.stream()
+        data = source.stream(part, "plain", 8 * dtype.itemsize)
         if len(data) != count * dtype.itemsize:
             raise FormatError(f"{count} elements of {dtype} are not {len(data)} bytes")
         if dtype.kind == "b" and (np.frombuffer(data, dtype=np.uint8) > 1).any():
             raise FormatError("an array of bool has a byte that is neither 0 nor 1")
         return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)
-    stored = np.dtype(np.uint32) if form is Form.SORTED else dtype
-    if form is Form.SORTED and dtype != np.float32:
-        raise FormatError(f"an array of {dtype} cannot be stored as differences")
-    planes = np.empty((stored.itemsize, count), dtype=np.uint8)
+    if form is Form.SORTED:
+        if dtype != np.float32:
+            raise FormatError(f"an array of {dtype} cannot be stored as differences")
+        steps = _read_planes(source, count, np.dtype(np.uint32), part)
+        return cast("npt.NDArray[_T]", _from_keys(np.cumsum(steps, dtype=np.uint32)))
+    return _read_planes(source, count, dtype, part)
+
+
+def _read_planes(source: Reader, count: int, dtype: np.dtype[_T], part: Part) -> npt.NDArray[_T]:
+    planes = np.empty((dtype.itemsize, count), dtype=np.uint8)
     for plane in planes:
-        plane[:] = read_symbols(source, count, _plane_alphabet(stored), _row(count))
-    values = _from_planes(planes, stored)
-    return _from_keys(np.cumsum(values, dtype=np.uint32)) if form is Form.SORTED else values
+        plane[:] = read_symbols(source, count, _plane_alphabet(dtype), _row(count), part)
+    return _from_planes(planes, dtype)

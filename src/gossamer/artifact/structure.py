@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,14 +15,14 @@ from .coding import Coding
 from .layout import Tag
 from .program import Attribute, Operation, Port, Program, Size
 from .tensors import read_weight, write_weight
-from .wire import Reader, Writer
+from .wire import Reader, Stream, Writer
 
 V = TypeVar("V")
-# Told the name and the value of a weight, and the reader that has just read it.
-Observe = Callable[[str, Weight, Reader], None]
+# Told the name and the value of a weight, and the streams that it was read from.
+Observe = Callable[[str, Weight, list[Stream]], None]
 
 
-def ignore(name: str, weight: Weight, source: Reader) -> None:
+def ignore(name: str, weight: Weight, streams: list[Stream]) -> None:
     """Observe nothing."""
 
 
@@ -60,8 +61,10 @@ def read_program(source: Reader, observe: Observe = ignore) -> Program:
         return source.string(), source.number()
 
     def weight() -> tuple[str, Weight]:
-        name, value = source.string(), read_weight(source)
-        observe(name, value, source)
+        name = source.string()
+        first = len(source.log)
+        value = read_weight(source)
+        observe(name, value, source.log[first:])
         return name, value
 
     opsets = _mapping(source.sequence(opset))
@@ -75,7 +78,7 @@ def read_program(source: Reader, observe: Observe = ignore) -> Program:
 
 def _mapping(items: tuple[tuple[str, V], ...]) -> dict[str, V]:
     keys = [key for key, _ in items]
-    if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(keys)):
         raise FormatError("a mapping of the structure is not in the order of its keys")
     return dict(items)
 

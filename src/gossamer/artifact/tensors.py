@@ -11,13 +11,14 @@ from gossamer import _native
 from gossamer.errors import FormatError
 from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, shape
 from gossamer.weights import dtype as decoded_dtype
+from gossamer.weights import index_dtype
 
 from . import layout
 from .coding import Coding, DeepCompression
 from .layout import Kind, Positions
 from .padding import pad, padding_positions, unpad
 from .streams import Grid, read_array, read_symbols, write_array, write_symbols
-from .wire import Reader, Writer
+from .wire import Part, Reader, Writer
 
 _MAX_LAG = 64
 
@@ -93,7 +94,8 @@ def _write_relative(weight: Sparse, to: Writer, coding: DeepCompression, grid: G
 
 
 def _strides(weight: Sparse, grid: Grid) -> list[int]:
-    """Distances at which columns may be neighbours: none, a kernel's width, and where densities of columns repeat.
+    """Distances at which columns may be neighbours: none, a kernel's width, and where densities of columns
+    repeat.
 
     In integers, so that every machine tries the same ones.
     """
@@ -113,7 +115,8 @@ def _strides(weight: Sparse, grid: Grid) -> list[int]:
 
 
 def read_weight(source: Reader) -> Weight:
-    """The weight that :func:`write_weight` wrote; raises FormatError, or WeightError where its parts contradict each other."""
+    """The weight that :func:`write_weight` wrote; raises FormatError, or WeightError where its parts
+    contradict each other."""
     shape = source.sequence(source.size)
     if len(shape) > layout.MAX_RANK or math.prod(shape) > layout.MAX_ELEMENTS:
         raise FormatError(f"a weight of shape {shape} is too large")
@@ -147,20 +150,25 @@ def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weigh
         ints = read_array(source, count, dtype)
     axis = place - 1 if place else None
     parameters = () if axis is None else (shape[axis],)
-    scale = read_array(source, math.prod(parameters), np.dtype(np.float32)).reshape(parameters)
-    zero_point = read_array(source, math.prod(parameters), dtype).reshape(parameters)
+    scale = read_array(source, math.prod(parameters), np.dtype(np.float32), Part.TABLE).reshape(parameters)
+    zero_point = read_array(source, math.prod(parameters), dtype, Part.TABLE).reshape(parameters)
     return Quantized(ints.reshape(shape), scale, zero_point, axis, bits)
 
 
 def _read_codebook(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
     count = math.prod(shape)
-    centroids = read_array(source, source.number(layout.MAX_CENTROIDS), np.dtype(np.float32))
+    centroids = read_array(source, source.number(layout.MAX_CENTROIDS), np.dtype(np.float32), Part.TABLE)
     source.budget.charge(4 * count)
     if not len(centroids):
-        return Codebook(np.zeros(shape if count == 0 else (), np.uint8), centroids)
+        return Codebook(np.zeros(_empty(shape), np.uint8), centroids)
     symbols = read_symbols(source, count, len(centroids), grid)
-    indices = symbols.astype(np.uint8 if len(centroids) <= 256 else np.uint16)
-    return Codebook(indices.reshape(shape), centroids)
+    return Codebook(symbols.astype(index_dtype(len(centroids))).reshape(shape), centroids)
+
+
+def _empty(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape):
+        raise FormatError(f"a weight of shape {shape} has a codebook without centroids")
+    return shape
 
 
 def _read_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
@@ -172,7 +180,8 @@ def _read_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
         return _read_relative(source, shape, grid, kept)
     stride = source.number(grid.columns)
     positions = np.empty(kept, dtype=np.int64)
-    data = np.frombuffer(source.stream(), dtype=np.uint8)
+    stream = source.stream(Part.INDEX, "pattern", grid.elements / max(1, kept))
+    data = np.frombuffer(stream, dtype=np.uint8)
     _native.pattern_decode(data, grid.rows, grid.columns, stride, positions)
     values = _read(source, (kept,), Grid(grid.rows, grid.columns, stride, positions))
     _charge_decoded(source, values, grid)
@@ -185,7 +194,7 @@ def _read_relative(source: Reader, shape: tuple[int, ...], grid: Grid, kept: int
         raise FormatError(f"a relative index has {bits} bits; 1 to 16 are possible")
     entries = source.number(grid.elements)
     source.budget.charge(24 * entries)
-    gaps = read_symbols(source, entries, 1 << bits, Grid(1, entries)).astype(np.int64)
+    gaps = read_symbols(source, entries, 1 << bits, Grid(1, entries), Part.INDEX).astype(np.int64)
     positions = np.cumsum(gaps + 1) - 1
     if entries and positions[-1] >= grid.elements:
         raise FormatError(f"a relative index leads to element {positions[-1]} of {grid.elements}")

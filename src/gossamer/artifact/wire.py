@@ -1,9 +1,11 @@
-"""The structure of a file as bytes: numbers, strings and the lengths of streams, written and read in order."""
+"""The structure of a file as bytes: numbers, strings and lengths of streams, in order."""
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gossamer.errors import FormatError, UnsupportedError
@@ -12,6 +14,25 @@ from . import layout
 
 T = TypeVar("T")
 _FLOAT = struct.Struct("<d")
+
+
+class Part(enum.Enum):
+    """What a stream holds of a weight."""
+
+    INDEX = "index"  # where the kept elements are
+    WEIGHT = "weight"  # one symbol or value for each kept element
+    TABLE = "table"  # centroids, scales and zero points
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream as it was read: what it holds, how it is coded, bits per symbol before coding, bytes
+    after."""
+
+    part: Part
+    coder: str
+    bits: float
+    length: int
 
 
 class Budget:
@@ -92,11 +113,7 @@ class Reader:
         self._streams, self._stream_at = streams, 0
         self._strings: list[str] = []
         self.budget = budget
-
-    @property
-    def stream_bytes(self) -> int:
-        """Bytes of the streams taken so far."""
-        return self._stream_at
+        self.log: list[Stream] = []
 
     def _take(self, count: int) -> bytes:
         if count > len(self._structure) - self._at:
@@ -169,12 +186,13 @@ class Reader:
         """A number of elements."""
         return self.number(layout.MAX_ELEMENTS)
 
-    def stream(self) -> memoryview:
-        """The bytes of the next stream."""
+    def stream(self, part: Part, coder: str, bits: float) -> memoryview:
+        """The bytes of the next stream; what it is goes into ``log``."""
         length = self.number()
         if length > len(self._streams) - self._stream_at:
             raise FormatError(f"a stream of {length} bytes does not fit into the file")
         self._stream_at += length
+        self.log.append(Stream(part, coder, bits, length))
         return self._streams[self._stream_at - length : self._stream_at]
 
     def finish(self) -> None:

@@ -2,7 +2,7 @@
 
 from ._edits import sparsify, take, transpose, with_codebook
 from ._functions import decode, dtype, equal, nonzeros, representation, shape
-from ._representations import Codebook, Dense, Quantized, Sparse, Weight
+from ._representations import Codebook, Dense, Quantized, Sparse, Weight, index_dtype
 
 __all__ = [
     "Codebook",
@@ -13,6 +13,7 @@ __all__ = [
     "decode",
     "dtype",
     "equal",
+    "index_dtype",
     "nonzeros",
     "representation",
     "shape",

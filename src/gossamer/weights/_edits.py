@@ -1,10 +1,11 @@
-"""From one representation to another: what the weight transforms of the training side do to a weight that ships."""
+"""From one representation to another: what weight transforms do to a weight that ships."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from gossamer.errors import UnsupportedError, WeightError
 
 from ._functions import decode, shape
 from ._representations import Codebook, Dense, Quantized, Sparse, Weight
+
+_T = TypeVar("_T", bound=np.generic)
 
 
 @singledispatch
@@ -35,15 +38,17 @@ def _(weight: Codebook, flat: npt.NDArray[np.int64]) -> Weight:
 def _(weight: Quantized, flat: npt.NDArray[np.int64]) -> Weight:
     if weight.axis is not None:
         raise UnsupportedError(
-            "elements of a weight that is quantized per axis have no common scale: prune before quantizing, or quantize per tensor"
+            "elements of a weight that is quantized per axis have no common scale: prune before "
+            "quantizing, or quantize per tensor"
         )
     return Quantized(weight.ints.reshape(-1)[flat], weight.scale, weight.zero_point, None, weight.bits)
 
 
 def sparsify(weight: Weight, keep_mask: npt.NDArray[np.bool_] | None = None) -> Sparse:
-    """The weight as Sparse: elements where ``keep_mask`` (bool, the weight's shape; None: everywhere) is true and the value is not zero.
+    """The weight as Sparse: the elements that ``keep_mask`` keeps and that are not zero.
 
-    Of a Sparse weight it keeps the intersection. The representation of the values stays what it was.
+    ``keep_mask``: bool, of the weight's shape; None keeps all. Of a Sparse weight it keeps
+    the intersection. The representation of the values stays what it was.
     """
     if keep_mask is not None and keep_mask.shape != shape(weight):
         raise WeightError(f"keep_mask has shape {keep_mask.shape}; the weight has {shape(weight)}")
@@ -61,11 +66,12 @@ def sparsify(weight: Weight, keep_mask: npt.NDArray[np.bool_] | None = None) -> 
 def with_codebook(
     weight: Weight, assignment: npt.NDArray[np.integer], centroids: npt.NDArray[np.floating]
 ) -> Codebook | Sparse:
-    """The weight with every element replaced by its centroid: Dense becomes Codebook, Sparse becomes Sparse(Codebook).
+    """The weight with every element replaced by its centroid, as a Codebook or Sparse(Codebook).
 
-    ``assignment``: integers of the weight's whole shape, into ``centroids`` of shape (n,), taken as float32, in any
-    order. What a Sparse weight does not keep stays zero, whatever its assignment says; a kept element whose centroid
-    is exactly zero is dropped. The result is canonical: centroids strictly increasing, every one used.
+    ``assignment``: integers of the weight's whole shape, into ``centroids`` of shape (n,), taken as float32,
+    in any order. What a Sparse weight does not keep stays zero, whatever its assignment says; a kept element
+    whose centroid is exactly zero is dropped. The result is canonical: centroids strictly increasing, every
+    one used.
     """
     if assignment.shape != shape(weight):
         raise WeightError(f"assignment has shape {assignment.shape}; the weight has {shape(weight)}")
@@ -78,7 +84,7 @@ def with_codebook(
 
 @singledispatch
 def transpose(weight: Weight, perm: Sequence[int]) -> Weight:
-    """The weight with its axes permuted as by ``numpy.transpose(values, perm)``, in the same representation."""
+    """The weight with its axes permuted as by ``numpy.transpose``, in the same representation."""
     raise TypeError(f"transpose: no implementation for {type(weight).__name__}")
 
 
@@ -105,7 +111,8 @@ def _(weight: Sparse, perm: Sequence[int]) -> Weight:
     target = tuple(weight.shape[axis] for axis in perm)
     if not len(weight.positions):
         return Sparse(target, weight.positions, weight.values)
-    # The flat position in the permuted weight is a sum of coordinates times strides, one axis of the source at a time.
+    # The flat position in the permuted weight is a sum of coordinates times strides, one axis of the source
+    # at a time.
     moved = np.zeros(len(weight.positions), dtype=np.int64)
     for place, axis in enumerate(perm):
         stride = math.prod(weight.shape[axis + 1 :])
@@ -114,7 +121,7 @@ def _(weight: Sparse, perm: Sequence[int]) -> Weight:
     return Sparse(target, moved[order], take(weight.values, order))
 
 
-def _permuted(values: npt.NDArray[np.generic], perm: Sequence[int]) -> npt.NDArray[np.generic]:
+def _permuted(values: npt.NDArray[_T], perm: Sequence[int]) -> npt.NDArray[_T]:
     _check_permutation(values.shape, perm)
     return np.ascontiguousarray(values.transpose(tuple(perm))).reshape([values.shape[axis] for axis in perm])
 

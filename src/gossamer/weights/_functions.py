@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import singledispatch
 
@@ -28,12 +29,13 @@ def _(weight: Quantized) -> npt.NDArray[np.generic]:
     if weight.axis is not None:
         aligned[weight.axis] = -1
     scale, zero_point = weight.scale.reshape(aligned), weight.zero_point.reshape(aligned)
-    return (weight.ints.astype(np.int64) - zero_point.astype(np.int64)).astype(np.float32) * scale
+    steps = weight.ints.astype(np.int64) - zero_point.astype(np.int64)
+    return np.asarray(steps.astype(np.float32) * scale)
 
 
 @decode.register
 def _(weight: Codebook) -> npt.NDArray[np.generic]:
-    return weight.centroids[weight.indices]
+    return np.asarray(weight.centroids[weight.indices])
 
 
 @decode.register
@@ -101,7 +103,8 @@ def equal(a: Weight, b: Weight) -> bool:
     """Whether two weights are the same representation with the same bytes in every field."""
     if type(a) is not type(b):
         return False
-    return all(_same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)  # type: ignore[attr-defined]
+    fields = (field.name for field in dataclasses.fields(a))  # type: ignore[arg-type]
+    return all(_same(getattr(a, name), getattr(b, name)) for name in fields)
 
 
 def _same(a: object, b: object) -> bool:

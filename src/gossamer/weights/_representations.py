@@ -40,7 +40,8 @@ class Dense(Weight):
         kind, size = self.values.dtype.kind, self.values.dtype.itemsize
         if kind not in _DENSE_KINDS or size > 8:
             raise UnsupportedError(
-                f"Dense.values has dtype {self.values.dtype}; gossamer stores bool, integers and floats of at most "
+                f"Dense.values has dtype {self.values.dtype}; gossamer stores bool, integers and floats "
+                f"of at most "
                 f"64 bits: convert with .astype(numpy.float32)"
             )
 
@@ -50,8 +51,9 @@ class Quantized(Weight):
     """Affine quantization, r = scale * (q - zero_point) (Jacob et al. 2017, eq. 1), decoded to float32.
 
     ``ints``: int8/uint8/int16/int32 of the weight's shape, every value inside the range of ``bits``.
-    ``scale``, ``zero_point``: finite positive float32, and the dtype of ``ints``; shape () for one per tensor, (n,)
-    for one per index of ``axis``. ``axis``: None exactly where ``scale`` is a scalar; not negative.
+    ``scale``, ``zero_point``: finite positive float32, and the dtype of ``ints``; shape () for one per
+    tensor, (n,) for one per index of ``axis``. ``axis``: None exactly where ``scale`` is a scalar; not
+    negative.
     ``bits``: bits per stored value, 1 to the width of ``ints``.
     """
 
@@ -78,18 +80,21 @@ class Quantized(Weight):
     def _check_parameters(self) -> None:
         if self.axis is not None and not 0 <= self.axis < self.ints.ndim:
             raise WeightError(
-                f"Quantized.axis is {self.axis}; the weight of shape {self.ints.shape} has axes 0 to {self.ints.ndim - 1}"
+                f"Quantized.axis is {self.axis}; the weight of shape {self.ints.shape} has axes 0 to "
+                f"{self.ints.ndim - 1}"
             )
         expected = () if self.axis is None else (self.ints.shape[self.axis],)
         for name in ("scale", "zero_point"):
             actual = getattr(self, name).shape
             if actual != expected:
                 raise WeightError(
-                    f"Quantized.{name} has shape {actual}; axis={self.axis} of a weight of shape {self.ints.shape} needs {expected}"
+                    f"Quantized.{name} has shape {actual}; axis={self.axis} of a weight of shape "
+                    f"{self.ints.shape} needs {expected}"
                 )
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise WeightError(
-                "Quantized.scale has values that are not finite and positive; look for NaN in the weight it was computed from"
+                "Quantized.scale has values that are not finite and positive; look for NaN in the weight "
+                "it was computed from"
             )
 
 
@@ -109,27 +114,31 @@ class Codebook(Weight):
         count = len(self.centroids) if self.centroids.ndim == 1 else -1
         if not 0 <= count <= MAX_CENTROIDS:
             raise WeightError(
-                f"Codebook.centroids has shape {self.centroids.shape}; it must be (n,) with n <= {MAX_CENTROIDS}"
+                f"Codebook.centroids has shape {self.centroids.shape}; it must be (n,) with n <= "
+                f"{MAX_CENTROIDS}"
             )
         _require_array("Codebook.indices", self.indices, index_dtype(count).name)
         if not np.isfinite(self.centroids).all() or not (self.centroids[1:] > self.centroids[:-1]).all():
             raise WeightError(
-                "Codebook.centroids must be finite and strictly increasing; Codebook.of(...) sorts and merges them"
+                "Codebook.centroids must be finite and strictly increasing; Codebook.of(...) sorts and "
+                "merges them"
             )
         _require_range("Codebook.indices", self.indices, 0, count - 1)
         used = np.zeros(count, dtype=bool)
         used[self.indices.reshape(-1)] = True
         if not used.all():
             raise WeightError(
-                f"Codebook.centroids[{int(np.argmin(used))}] is never used; Codebook.of(...) drops such centroids"
+                f"Codebook.centroids[{int(np.argmin(used))}] is never used; Codebook.of(...) drops such "
+                f"centroids"
             )
 
     @classmethod
     def of(cls, assignment: npt.NDArray[np.integer], centroids: npt.NDArray[np.floating]) -> Codebook:
-        """The canonical Codebook of ``centroids[assignment]``: sorted, duplicates merged, unused centroids dropped.
+        """The canonical Codebook of ``centroids[assignment]``: sorted, duplicates merged, unused centroids
+        dropped.
 
-        ``assignment``: integers of the weight's shape, into ``centroids`` of shape (n,), which is taken as float32 and
-        may be in any order.
+        ``assignment``: integers of the weight's shape, into ``centroids`` of shape (n,), which is taken as
+        float32 and may be in any order.
         """
         table = np.asarray(centroids, dtype=np.float32)
         if table.ndim != 1:
@@ -141,7 +150,8 @@ class Codebook(Weight):
         if not np.isfinite(table[used]).all():
             place = int(np.argmax(used & ~np.isfinite(table)))
             raise WeightError(
-                f"centroids[{place}] is {table[place]}; look for NaN or infinity in the weight that was clustered"
+                f"centroids[{place}] is {table[place]}; look for NaN or infinity in the weight that was "
+                f"clustered"
             )
         # Adding zero turns -0.0 into 0.0: one value, one representation.
         distinct = np.unique(table[used] + np.float32(0))
@@ -158,9 +168,10 @@ class Codebook(Weight):
 class Sparse(Weight):
     """The non-zero elements alone: the rest is exactly zero.
 
-    ``shape``: of the whole weight. ``positions``: int64, strictly increasing flat (C order) positions of the kept elements.
-    ``values``: their values as a one-dimensional Weight (Dense, Quantized or Codebook) of the same length, none of
-    which decodes to zero. Quantized values have one scale per tensor.
+    ``shape``: of the whole weight. ``positions``: int64, strictly increasing flat (C order) positions of the
+    kept elements.
+    ``values``: their values as a one-dimensional Weight (Dense, Quantized or Codebook) of the same length,
+    none of which decodes to zero. Quantized values have one scale per tensor.
     """
 
     shape: tuple[int, ...]
@@ -174,7 +185,8 @@ class Sparse(Weight):
         held, zero = _one_dimensional(self.values)
         if self.positions.shape != held.shape:
             raise WeightError(
-                f"Sparse has positions of shape {self.positions.shape} and values of shape {held.shape}; both must be (n,)"
+                f"Sparse has positions of shape {self.positions.shape} and values of shape {held.shape}; "
+                f"both must be (n,)"
             )
         _require_range("Sparse.positions", self.positions, 0, math.prod(self.shape) - 1)
         if not (self.positions[1:] > self.positions[:-1]).all():
@@ -187,7 +199,8 @@ class Sparse(Weight):
 
     @classmethod
     def from_dense(cls, values: npt.NDArray[np.generic], keep: npt.NDArray[np.bool_] | None = None) -> Sparse:
-        """The non-zero elements of ``values``, and of those only where ``keep`` (bool, the same shape) is true."""
+        """The non-zero elements of ``values``, and of those only where ``keep`` (bool, the same shape) is
+        true."""
         kept = values != 0
         if keep is not None:
             if keep.shape != values.shape:
@@ -211,7 +224,8 @@ def _one_dimensional(values: Weight) -> tuple[npt.NDArray[np.generic], npt.NDArr
     if isinstance(values, Quantized):
         if values.axis is not None:
             raise UnsupportedError(
-                "Sparse.values are Quantized per axis; the kept values have one axis: quantize them per tensor"
+                "Sparse.values are Quantized per axis; the kept values have one axis: quantize them per "
+                "tensor"
             )
         return values.ints, values.ints == values.zero_point
     raise WeightError(f"Sparse.values is {type(values).__name__}; it must be Dense, Quantized or Codebook")
@@ -224,7 +238,8 @@ def _require_array(place: str, value: object, *dtypes: str) -> None:
         )
     if not value.dtype.isnative:
         raise WeightError(
-            f"{place} has the foreign byte order {value.dtype.str}; convert with .astype(dtype.newbyteorder('='))"
+            f"{place} has the foreign byte order {value.dtype.str}; convert with "
+            f".astype(dtype.newbyteorder('='))"
         )
     if dtypes and value.dtype.name not in dtypes:
         raise WeightError(f"{place} has dtype {value.dtype}; it must be {' or '.join(dtypes)}")
