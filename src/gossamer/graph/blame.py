@@ -58,8 +58,9 @@ def line_of_exception(error: BaseException, model: nn.Module) -> str:
 
 
 def line_of_trace(stack_trace: str) -> str:
-    """The innermost line of the user's code in a node's ``stack_trace``."""
-    return _innermost([(m["file"], int(m["line"])) for m in _TRACE_FRAME.finditer(stack_trace)])
+    """The innermost line of the user's code in a node's ``stack_trace``; of torch's own where it has none."""
+    found = [(m["file"], int(m["line"])) for m in _TRACE_FRAME.finditer(stack_trace)]
+    return _innermost(found) or (line_text(*found[-1]) if found else "")
 
 
 def forward_line(model: nn.Module) -> str:

@@ -18,9 +18,11 @@ _NO_GRAD = torch.ops.higher_order.wrap_with_set_grad_enabled
 _AUTOCAST = torch.ops.higher_order.wrap_with_autocast
 
 
-def set_grad(enabled: bool) -> None:
-    """Switch gradients on or off for the nodes that follow."""
+def set_grad(enabled: bool) -> bool:
+    """Switch gradients on or off for the nodes that follow; returns what they were."""
+    before = torch.is_grad_enabled()
     torch._C._set_grad_enabled(enabled)
+    return before
 
 
 def inline_regions(module: torch.fx.GraphModule) -> None:
@@ -53,11 +55,12 @@ def _inline(
     assert isinstance(region, torch.fx.GraphModule)
     inline_regions(region)
     values = dict(zip(region.graph.find_nodes(op="placeholder"), inputs, strict=True))
-    around = torch.is_grad_enabled()
     with graph.inserting_before(call):
-        _switch(graph, call, grad)
+        around = None if grad is None else graph.call_function(set_grad, (grad,))
         results = graph.graph_copy(region.graph, values)
-        _switch(graph, call, None if grad is None else around)
+        switches = [] if around is None else [around, graph.call_function(set_grad, (around,))]
+    for switch in switches:
+        switch.meta = dict(call.meta)
     results = results if isinstance(results, (tuple, list)) else (results,)
     for user in list(call.users):
         user.replace_all_uses_with(results[cast(int, user.args[1])])
@@ -65,8 +68,3 @@ def _inline(
     graph.erase_node(call)
     if not body.users:
         graph.erase_node(body)
-
-
-def _switch(graph: torch.fx.Graph, call: Node, enabled: bool | None) -> None:
-    if enabled is not None:
-        graph.call_function(set_grad, (enabled,)).meta = dict(call.meta)

@@ -16,6 +16,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.overrides import TorchFunctionMode
 
 from gossamer.graph.journal import note
 from gossamer.graph.module import module_of, source_line
@@ -28,6 +29,12 @@ _LAYOUT = {
     torch.ops.aten.detach.default,
     torch.ops.aten.detach_.default,
 }
+_DROPOUTS = {
+    f
+    for module in (torch, nn.functional)
+    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+    if (f := getattr(module, name, None)) is not None
+} | {torch.feature_dropout}
 _TRAINING_ARGUMENTS = {"training", "train", "use_input_stats"}
 
 
@@ -47,9 +54,35 @@ def average_factor(num_batches_tracked: Tensor, training: bool) -> float:
     return 1.0 / float(num_batches_tracked) if training else 0.0
 
 
-def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> None:
+class DropoutApart(TorchFunctionMode):
+    """To be active while exporting. In eval mode dropout returns its very input, and torch.export would then
+    take every later use of the input for a use of dropout's output: a residual connection around dropout
+    would train wrongly. So dropout gets an alias, which :func:`drop_aliases` takes out.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, dropout on an alias."""
+        if func in _DROPOUTS:
+            alias = torch.ops.aten.alias.default
+            if args:
+                args = (alias(args[0]), *args[1:])
+            else:
+                kwargs = {**(kwargs or {}), "input": alias((kwargs or {})["input"])}
+        return func(*args, **(kwargs or {}))
+
+
+def drop_aliases(graph: torch.fx.Graph) -> None:
+    """Let the users of an alias use what it is an alias of."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.alias.default):
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+
+
+def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> bool:
     """Turn the constants of ``graph`` (traced in eval mode) that differ in ``trained`` into live ones, in
-    place.
+    place. Whether the two are else the same; what is not is noted.
     """
     theirs = _by_place(trained)
     for place, nodes in _by_place(graph).items():
@@ -60,6 +93,7 @@ def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> None:
         for node, twin in zip(nodes, twins, strict=True):
             _merge(graph, node, twin)
     _note_other_structure([nodes[0] for nodes in theirs.values()])
+    return not theirs
 
 
 def make_live_by_name(graph: torch.fx.Graph, reason: str) -> None:

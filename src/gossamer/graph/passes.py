@@ -22,6 +22,10 @@ class Pass(abc.ABC):
     def __call__(self, graph: torch.fx.GraphModule, task: Task) -> torch.fx.GraphModule:
         """A new graph."""
 
+    def check(self, graph: Graph, task: Task) -> None:
+        """Raise RecipeError or TaskError where this pass cannot work; asked of a whole recipe before it runs."""
+        del graph, task
+
     def at(self, strength: float) -> Pass:
         """This pass at a share of its full strength, 0 < strength <= 1: how ``Repeat`` ramps. By default
         itself.

@@ -65,8 +65,9 @@ def trace(model: nn.Module, example: Example) -> Graph:
         _run_eagerly(probe, model, call)
         working = _copied(model)
         exported = _export(working.eval(), model, call)
-        graph = _build(working, model, exported, call)
-        _verify(graph, probe, model, call)
+        graph, trains_alike = _build(working, model, exported, call)
+        for training in (False, True) if trains_alike else (False,):
+            _verify(graph, probe, model, call, training)
     for node in computed_weights(graph):
         note(
             module_of(node) or "model",
@@ -136,7 +137,7 @@ def _export(working: nn.Module, model: nn.Module, call: Call) -> torch.fx.GraphM
         for before, tensor in zip(call.tensors, example.tensors, strict=True):
             if call.batched(before):
                 shapes[tensor] = {0: torch.export.Dim("batch")}
-        with torch.enable_grad():
+        with torch.enable_grad(), modes.DropoutApart():
             module = torch.export.export(
                 working, example.args, example.kwargs, dynamic_shapes=shapes, strict=False
             ).module()
@@ -174,6 +175,7 @@ def _cleaned(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """Without guards, assertions and what only they used; regions without gradient written inline."""
     graph = module.graph
     inline_regions(module)
+    modes.drop_aliases(graph)
     for node in reversed(list(graph.nodes)):
         path = list((node.meta.get("nn_module_stack") or {"": ("", "")}).values())[-1][0]
         node.meta = {"stack_trace": node.meta.get("stack_trace") or "", "module": _plain_path(path)}
@@ -196,12 +198,16 @@ def _is_pure(node: Node) -> bool:
     )
 
 
-def _build(working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule, call: Call) -> Graph:
+def _build(
+    working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule, call: Call
+) -> tuple[Graph, bool]:
+    """The graph, and whether it computes in train mode what the model does."""
     cumulative = _fix_cumulative(working)
     try:
-        modes.make_live(exported.graph, _export(working.train(), model, call).graph)
+        alike = modes.make_live(exported.graph, _export(working.train(), model, call).graph)
     except TraceError as error:
         modes.make_live_by_name(exported.graph, str(error))
+        alike = False
     tied = _tied(working)
     root = _containers(working, exported)
     for node in exported.graph.find_nodes(op="get_attr"):
@@ -211,7 +217,7 @@ def _build(working: nn.Module, model: nn.Module, exported: torch.fx.GraphModule,
     for path, module in root.named_modules(remove_duplicate=False):
         module.training = flags.get(path, model.training)
     try:
-        return Graph(root, exported.graph, call.signature(), tied)
+        return Graph(root, exported.graph, call.signature(), tied), alike
     except GraphError as error:
         raise TraceError(str(error)) from error
 
@@ -275,19 +281,19 @@ def _hold_constant(root: nn.Module, exported: torch.fx.GraphModule, node: Node) 
     owner.register_buffer(name, value.detach().clone(), persistent=False)
 
 
-def _verify(graph: Graph, probe: nn.Module, model: nn.Module, call: Call) -> None:
-    """The graph and the model agree, at the example's batch size and at another one."""
-    for rows in (call.batch, call.batch + 1):
-        twin = copy.deepcopy(graph).eval()
+def _verify(graph: Graph, probe: nn.Module, model: nn.Module, call: Call, training: bool) -> None:
+    """The graph and the model agree, at the example's batch size (2 where it is 1) and at another one."""
+    for rows in (max(call.batch, 2), max(call.batch, 2) + 1):
         try:
-            ours = pytree.tree_leaves(call.of(twin, rows))
-            theirs = pytree.tree_leaves(call.of(copy.deepcopy(probe), rows))
+            ours = pytree.tree_leaves(call.of(copy.deepcopy(graph).train(training), rows))
+            theirs = pytree.tree_leaves(call.of(copy.deepcopy(probe).train(training), rows))
         except Exception as error:  # the user's model may raise anything at a size it was not written for
             raise _differs(
                 model, call, rows, f"at batch size {rows}: {type(error).__name__}: {error}"
             ) from error
         if len(ours) != len(theirs) or not all(map(_agree, ours, theirs)):
-            raise _differs(model, call, rows, f"graph and model differ at batch size {rows}")
+            mode = "train" if training else "eval"
+            raise _differs(model, call, rows, f"graph and model differ in {mode} mode at batch size {rows}")
 
 
 def _agree(ours: object, theirs: object) -> bool:
@@ -304,7 +310,7 @@ def _agree(ours: object, theirs: object) -> bool:
 
 def _differs(model: nn.Module, call: Call, rows: int, reason: str) -> TraceError:
     line = ""
-    if rows != call.batch:
+    if rows > max(call.batch, 2):
         line = blame.line_of_fixed_batch(lambda rows: call.of(_copied(model).eval(), rows), None, call.batch)
     return _refusal(model, line or blame.forward_line(model), "batch" if line else "other", reason)
 
