@@ -6,5 +6,7 @@
 
 from .exporting import save, to_onnx
 from .importing import load
+from .lowering import lower
+from .simplifying import simplify
 
-__all__ = ["load", "save", "to_onnx"]
+__all__ = ["load", "lower", "save", "simplify", "to_onnx"]

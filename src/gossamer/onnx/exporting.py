@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs, helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
-from gossamer.artifact.program import Attribute, Operation, Port, Program
+from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import SaveError, UnsupportedError
 from gossamer.weights import Quantized, Weight, decode
 
 from . import metadata, tags, tensors
 from .checking import check
+from .ports import value_info
 
 _MIN_IR_VERSION = 10  # the first in which a tensor carries metadata
 _MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
@@ -77,17 +79,17 @@ def to_onnx(program: Program) -> ModelProto:
         model.opset_import.add(domain=domain, version=version)
     metadata.write(program.metadata, model)
     graph = model.graph
-    graph.input.extend(_value_info(port) for port in program.inputs)
-    graph.output.extend(_value_info(port) for port in program.outputs)
+    graph.input.extend(value_info(port) for port in program.inputs)
+    graph.output.extend(value_info(port) for port in program.outputs)
     names = _Names(program)
     for name, weight in program.weights.items():
         if isinstance(weight, Quantized) and _dequantizes(weight, program):
-            initializers, node = _dequantize(name, weight, names)
+            initializers, decoding = _dequantize(name, weight, names)
             graph.initializer.extend(initializers)
-            graph.node.append(node)
+            graph.node.append(decoding)
         else:
             graph.initializer.append(_initializer(name, weight))
-    graph.node.extend(_node(operation, program) for operation in program.operations)
+    graph.node.extend(node(operation, program.opsets) for operation in program.operations)
     check(model)
     return model
 
@@ -95,10 +97,6 @@ def to_onnx(program: Program) -> ModelProto:
 def _ir_version(program: Program) -> int:
     opsets = [helper.make_opsetid(domain, version) for domain, version in program.opsets.items()]
     return max(_MIN_IR_VERSION, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
-
-
-def _value_info(port: Port) -> ValueInfoProto:
-    return helper.make_tensor_value_info(port.name, tensors.element_type(port.dtype, port.name), port.shape)
 
 
 def _initializer(name: str, weight: Weight) -> TensorProto:
@@ -142,7 +140,8 @@ def _dequantize(name: str, weight: Quantized, names: _Names) -> tuple[list[Tenso
     return initializers, node
 
 
-def _node(operation: Operation, program: Program) -> NodeProto:
+def node(operation: Operation, opsets: Mapping[str, int]) -> NodeProto:
+    """One operation as a NodeProto; ``opsets`` tell the type of an attribute that is an empty list."""
     node = NodeProto(op_type=operation.op)
     if operation.name:
         node.name = operation.name
@@ -151,7 +150,7 @@ def _node(operation: Operation, program: Program) -> NodeProto:
     node.input.extend(operation.inputs)
     node.output.extend(operation.outputs)
     for name, value in operation.attributes.items():
-        kind = _kind(name, value, operation, program)
+        kind = _kind(name, value, operation, opsets)
         node.attribute.append(_attribute(name, value, kind))
     return node
 
@@ -180,7 +179,7 @@ _SCALARS = {int: AttributeProto.INT, float: AttributeProto.FLOAT, str: Attribute
 _LISTS = {int: AttributeProto.INTS, float: AttributeProto.FLOATS, str: AttributeProto.STRINGS}
 
 
-def _kind(name: str, value: Attribute, operation: Operation, program: Program) -> int:
+def _kind(name: str, value: Attribute, operation: Operation, opsets: Mapping[str, int]) -> int:
     """The attribute's ONNX type; an empty sequence has the one of the operator's schema."""
     if isinstance(value, np.ndarray):
         return AttributeProto.TENSOR
@@ -189,7 +188,7 @@ def _kind(name: str, value: Attribute, operation: Operation, program: Program) -
     if value:
         return _LISTS[type(value[0])]
     try:
-        schema = defs.get_schema(operation.op, program.opsets.get(operation.domain, 1), operation.domain)
+        schema = defs.get_schema(operation.op, opsets.get(operation.domain, 1), operation.domain)
     except defs.SchemaError:
         return AttributeProto.INTS
     known = schema.attributes.get(name)

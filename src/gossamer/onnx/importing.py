@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from gossamer.artifact.program import Attribute, Operation, Port, Program, Size
+from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import FormatError, UnsupportedError, WeightError
 from gossamer.graph.journal import note
 from gossamer.weights import Dense, Quantized, Weight, decode
 
 from . import functions, metadata, support, tags, tensors
 from .checking import check
+from .ports import port
 
 
 def load(source: str | os.PathLike[str] | bytes | ModelProto) -> Program:
@@ -78,8 +78,8 @@ class _Importer:
             self._add(name, tensors.sparse_weight(sparse, f"sparse initializer {name!r}", self.folder))
         operations = list(self._operations(self.graph.node))
         operations = self._with_quantized(operations)
-        inputs = tuple(_port(value, "input") for value in self._true_inputs())
-        outputs = tuple(_port(value, "output") for value in self.graph.output)
+        inputs = tuple(port(value, "input") for value in self._true_inputs())
+        outputs = tuple(port(value, "output") for value in self.graph.output)
         self._note_what_is_dropped()
         return Program(
             inputs, outputs, tuple(operations), self.weights, self.opsets, metadata.read(self.model)
@@ -212,28 +212,6 @@ def _opsets(model: ModelProto) -> dict[str, int]:
 def _domain(domain: str) -> str:
     """ "ai.onnx" is a synonym of the empty domain."""
     return "" if domain == "ai.onnx" else domain
-
-
-def _port(value: ValueInfoProto, kind: str) -> Port:
-    where = f"{kind} {value.name!r}"
-    form = value.type.WhichOneof("value")
-    if form is None:
-        raise FormatError(f"{where} has no type")
-    if form != "tensor_type":
-        raise UnsupportedError(f"{where} is a {form.removesuffix('_type')}; only tensors are supported")
-    tensor = value.type.tensor_type
-    dtype = tensors.dtype_name(tensor.elem_type, where)
-    if not tensor.HasField("shape"):
-        return Port(value.name, dtype, None)
-    return Port(value.name, dtype, tuple(_size(dimension, where) for dimension in tensor.shape.dim))
-
-
-def _size(dimension: onnx.TensorShapeProto.Dimension, where: str) -> Size:
-    if dimension.HasField("dim_value"):
-        if dimension.dim_value < 0:
-            raise FormatError(f"{where} has the negative dimension {dimension.dim_value}")
-        return dimension.dim_value
-    return dimension.dim_param or None
 
 
 def _attribute(item: AttributeProto, where: str) -> Attribute:

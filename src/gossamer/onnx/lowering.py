@@ -1,0 +1,171 @@
+"""lower ("freeze"): from a trained graph to the Program that ships, through PyTorch's official ONNX exporter.
+
+The exporter sees the network in eval mode with every weight as the plain values that its transforms make;
+afterwards each of those initializers is replaced by its representation, which decodes to exactly that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from onnx import ModelProto
+from torch.nn.utils import parametrize
+from torch.utils import _pytree as pytree
+
+from gossamer.artifact.program import Program
+from gossamer.errors import GraphError, UnsupportedError
+from gossamer.graph import Graph, note, represent, source_line, transformed_weights
+from gossamer.weights import Dense, Weight, decode, equal
+
+from . import naming, values
+from .importing import load
+from .simplifying import simplify
+
+_ROWS = 2  # of the example batch: torch.export takes 0 and 1 for constants
+
+
+def lower(graph: Graph) -> Program:
+    """The Program of ``graph`` in eval mode: simplified, batch size free, weights in their representation.
+
+    Inputs have the names of the user's forward; outputs the keys of a returned dict, else "output" or
+    "output_0" and so on; weights the user's names; an operation that reads a layer's weights has the layer's
+    name. The same graph gives the same Program. Raises UnsupportedError for an operator that ONNX does not
+    have, with the user's line, and GraphError where a transformed weight would be lost on the way.
+    """
+    weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
+    plain = _plain(graph, weights)
+    with _quiet():
+        model = _exported(plain)
+    program = _with_representations(load(_bare(model)), weights, plain)
+    program = simplify(program, values.ports(model.graph.value_info))
+    _check_all_there(program, weights, plain)
+    owned = {name for name, _ in (*plain.named_parameters(), *plain.named_buffers())}
+    return naming.tidy(program, graph.signature, _output_names(plain), owned)
+
+
+def _plain(graph: Graph, weights: Mapping[str, Weight]) -> Graph:
+    """A copy on the CPU, in eval mode, whose weights are plain parameters with the transformed values."""
+    plain = copy.deepcopy(graph).cpu().eval()
+    for name in list(transformed_weights(plain)):
+        path, _, attribute = name.rpartition(".")
+        owner = plain.get_submodule(path)
+        parametrize.remove_parametrizations(owner, attribute, leave_parametrized=False)
+        shipped = torch.from_numpy(decode(weights[graph.tied.get(name, name)]).copy())
+        with torch.no_grad():
+            getattr(owner, attribute).copy_(shipped)
+    return plain
+
+
+def _exported(plain: Graph) -> ModelProto:
+    example = [torch.zeros(item.sized(_ROWS), dtype=item.dtype) for item in plain.signature]
+    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    for tensor, item in zip(example, plain.signature, strict=True):
+        if item.batched:
+            shapes[tensor] = {0: torch.export.Dim(naming.BATCH)}
+    positional = plain.graph._codegen.pytree_info.in_spec.child(0).num_children  # type: ignore[attr-defined]
+    by_name = {item.name: tensor for item, tensor in zip(plain.signature, example, strict=True)}
+    args, kwargs = tuple(example[:positional]), dict(list(by_name.items())[positional:])
+    try:
+        program = torch.export.export(
+            plain,
+            args,
+            kwargs,
+            dynamic_shapes=shapes,  # type: ignore[arg-type]
+            strict=False,
+        )
+        exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
+    except Exception as error:  # the exporter raises whatever its many parts raise
+        raise _refusal(error, plain) from error
+    if exported is None:
+        raise UnsupportedError("the ONNX exporter gave no model back")
+    return exported.model_proto
+
+
+def _refusal(error: Exception, plain: Graph) -> UnsupportedError:
+    """The operator that could not be exported, and the user's line that called it."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    text = "\n".join(map(str, causes))
+    found = re.search(r"OpOverload\(op='(\w+)\.(\w+)'", text) or re.search(r"torch\.ops\.(\w+)\.(\w+)", text)
+    if found is None:
+        return UnsupportedError(f"the graph cannot be lowered to ONNX: {str(causes[-1]).splitlines()[0]}")
+    space, operator = found.groups()
+    lines = [source_line(node) for node in plain.graph.nodes if operator in str(node.target)]
+    where = next((f", called at\n  {line}" for line in lines if line), "")
+    return UnsupportedError(
+        f"operator {space}.{operator} has no form in ONNX{where}\nwrite it with other operators of torch"
+    )
+
+
+def _bare(model: ModelProto) -> ModelProto:
+    """Without what the exporter says about itself, which would cost bytes and change no result."""
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    bare.ClearField("metadata_props")
+    bare.ClearField("producer_name")
+    bare.ClearField("producer_version")
+    graph = bare.graph
+    graph.name = "gossamer"
+    for item in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.ClearField("doc_string")
+        item.ClearField("metadata_props")
+    return bare
+
+
+def _with_representations(program: Program, weights: Mapping[str, Weight], plain: Graph) -> Program:
+    """Initializers that the exporter took from transformed weights, in their representation again."""
+    found = {}
+    for name, weight in weights.items():
+        if name not in program.weights:
+            continue  # a weight that the exporter dropped is told apart from a lost one at the end
+        if not equal(program.weights[name], Dense(decode(weight))):
+            raise GraphError(f"weight {name!r} came out of the ONNX exporter with other values than went in")
+        found[name] = weight
+    return replace(program, weights={**program.weights, **found})
+
+
+def _check_all_there(program: Program, weights: Mapping[str, Weight], plain: Graph) -> None:
+    used = {str(node.target) for node in plain.graph.find_nodes(op="get_attr") if node.users}
+    for name in weights.keys() - program.weights.keys():
+        if name in used:
+            raise GraphError(f"weight {name!r} got lost on the way to ONNX; please report the model")
+        note(name, "left out of the Program: nothing reads this weight in eval mode")
+
+
+def _output_names(plain: Graph) -> list[str]:
+    """Names of the tensors that the graph returns: keys of a dict, else "output", "output_0", "output_1"."""
+    leaves = pytree.tree_leaves(plain.graph.output_node().args[0])
+    spec = plain.graph._codegen.pytree_info.out_spec  # type: ignore[attr-defined]
+    paths, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(list(range(len(leaves))), spec))
+    names = []
+    for (path, _), leaf in zip(paths, leaves, strict=True):
+        parts = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]
+        if not parts or parts[0].isdigit():
+            parts.insert(0, "output")
+        if leaf is not None:
+            names.append("_".join(parts))
+    return names
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints and warns about itself; what matters comes as an exception."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stderr(io.StringIO()):
+                yield
+    finally:
+        logging.disable(before)
