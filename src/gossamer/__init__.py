@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gossamer import metrics as metrics
-    from gossamer.artifact import read as load
+    from gossamer.artifact import read as load  # noqa: F401
     from gossamer.engine import Engine as Engine
-    from gossamer.graph import trace as trace
+    from gossamer.graph.trace import trace as trace
     from gossamer.prune import Elements as Elements
     from gossamer.prune import Prune as Prune
     from gossamer.quantize import Cluster as Cluster
@@ -46,7 +46,9 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-_COMPRESSION_NEEDS = frozenset({"torch", "onnx", "onnxscript", "accelerate", "pydantic", "yaml", "rich", "jinja2", "psutil"})
+_COMPRESSION_NEEDS = frozenset(
+    {"torch", "onnx", "onnxscript", "accelerate", "pydantic", "yaml", "rich", "jinja2", "psutil"}
+)
 
 
 def __getattr__(name: str) -> Any:

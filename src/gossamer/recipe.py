@@ -74,6 +74,11 @@ class Repeat(Pass):
             strength = self.ramp.strength(round_ / self.times)
             yield from unroll([each.at(strength) for each in self.passes])
 
+    def check(self, graph: Graph, task: Task) -> None:
+        """Every pass inside can work."""
+        for each in self.passes:
+            each.check(graph, task)
+
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """The graph after the last round."""
         for each in self.unrolled():
@@ -94,4 +99,6 @@ def unroll(recipe: Sequence[Pass]) -> Iterator[Pass]:
 def _check_passes(passes: Sequence[Pass], who: str) -> None:
     for place, each in enumerate(passes, start=1):
         if not isinstance(each, Pass):
-            raise RecipeError(f"{who} is a list of passes; number {place} is {each!r}, of type {type(each).__name__}")
+            raise RecipeError(
+                f"{who} is a list of passes; number {place} is {each!r}, of type {type(each).__name__}"
+            )

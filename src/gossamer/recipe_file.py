@@ -25,12 +25,8 @@ import pydantic
 import yaml
 
 # The passes and their parts are found among the subclasses of what a field is declared to be: import all of them.
-import gossamer.prune
-import gossamer.quantize
-import gossamer.train
 from gossamer.errors import RecipeError
 from gossamer.graph import Pass
-from gossamer.recipe import Repeat
 
 
 def load_recipe(path: str | Path) -> list[Pass]:
@@ -53,7 +49,9 @@ def parse_recipe(text: str, source: str = "recipe") -> list[Pass]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: not YAML: {error}") from error
     if not isinstance(node, yaml.SequenceNode):
-        raise RecipeError(f"{source}:1: a recipe is a list of passes; start each with '- ', as in '- Prune: {{amount: 0.9}}'")
+        raise RecipeError(
+            f"{source}:1: a recipe is a list of passes; start each with '- ', as in '- Prune: {{amount: 0.9}}'"
+        )
     return [reader.family(item, Pass) for item in node.value]
 
 
@@ -92,6 +90,7 @@ def _members(base: type) -> dict[str, type]:
     found: dict[str, type] = {}
     if dataclasses.is_dataclass(base) and not inspect.isabstract(base):
         found[base.__name__] = base
+    subclass: type
     for subclass in base.__subclasses__():
         found.update(_members(subclass))
     return dict(sorted(found.items()))
@@ -113,7 +112,9 @@ class _Reader:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
-            raise self.fail(node, f"no {base.__name__} is called {name!r}; {hint}there are: {', '.join(known)}")
+            raise self.fail(
+                node, f"no {base.__name__} is called {name!r}; {hint}there are: {', '.join(known)}"
+            )
         return self._build(node, known[name], fields)
 
     def _name_and_fields(self, node: yaml.Node, base: type) -> tuple[str, yaml.Node | None]:
@@ -122,7 +123,9 @@ class _Reader:
         if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
             key, fields = node.value[0]
             return str(key.value), fields
-        raise self.fail(node, f"expected one {base.__name__}: its name, or 'Name: {{field: value}}' with one name")
+        raise self.fail(
+            node, f"expected one {base.__name__}: its name, or 'Name: {{field: value}}' with one name"
+        )
 
     def _build(self, node: yaml.Node, cls: type, fields: yaml.Node | None) -> Any:
         hints = typing.get_type_hints(cls)
@@ -130,7 +133,9 @@ class _Reader:
         arguments = {}
         for key, value in self._pairs(fields, cls):
             if key.value not in allowed:
-                raise self.fail(key, f"{cls.__name__} has no field {key.value!r}; it has: {', '.join(allowed)}")
+                raise self.fail(
+                    key, f"{cls.__name__} has no field {key.value!r}; it has: {', '.join(allowed)}"
+                )
             if key.value in arguments:
                 raise self.fail(key, f"{cls.__name__}: {key.value} is given twice")
             arguments[key.value] = self.value(value, allowed[key.value], f"{cls.__name__}.{key.value}")
@@ -155,7 +160,8 @@ class _Reader:
             return []
         if not isinstance(fields, yaml.MappingNode):
             raise self.fail(fields, f"the fields of {cls.__name__} are written as '{{field: value}}'")
-        return fields.value
+        pairs: list[tuple[yaml.Node, yaml.Node]] = fields.value
+        return pairs
 
     def value(self, node: yaml.Node, annotation: Any, where: str) -> Any:
         """A field's value, of the type that the dataclass declares."""
@@ -170,7 +176,7 @@ class _Reader:
 
     def _leaf(self, node: yaml.Node, annotation: Any, where: str) -> Any:
         try:
-            value = yaml.SafeLoader("").construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+            value = yaml.SafeLoader("").construct_object(node, deep=True)
         except yaml.constructor.ConstructorError as error:
             raise self.fail(node, f"{where}: {error.problem}") from error
         if isinstance(value, str) and (number := _as_number(value)) is not None:

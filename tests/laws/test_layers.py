@@ -20,7 +20,12 @@ TRAINING = [
     ["recipe_file"],
     ["search"],
 ]
-OPEN_ROW = {"graph", "task", "metrics", "_nested"}  # these may see each other; passes may not see other passes
+OPEN_ROW = {
+    "graph",
+    "task",
+    "metrics",
+    "_nested",
+}  # these may see each other; passes may not see other passes
 SERVING = [["artifact"], ["engine"]]
 ABOVE = [["onnx"], ["measure"], ["report"], ["result"], ["cli"]]
 FREE = ["datasets", "networks"]  # data and reference networks: torch, numpy and errors alone
@@ -86,5 +91,7 @@ def test_the_serving_side_needs_numpy_alone(path):
 
 
 def test_the_engine_runs_without_torch():
-    program = "import sys, gossamer; gossamer.Engine; assert not {'torch', 'onnx'} & set(sys.modules), 'loaded'"
+    program = (
+        "import sys, gossamer; gossamer.Engine; assert not {'torch', 'onnx'} & set(sys.modules), 'loaded'"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,11 +5,21 @@ import copy
 
 import pytest
 import torch
-from cases import NOTHING, PASSES, TRANSFORMS, SHAPE, network, task
+from cases import NOTHING, PASSES, SHAPE, TRANSFORMS, network, task
 
 import gossamer as gs
 from gossamer import artifact, weights
-from gossamer.graph import Pass, WeightTransform, check, fingerprint, from_state, record, represent, to_state, transformed_weights
+from gossamer.graph import (
+    Pass,
+    WeightTransform,
+    check,
+    fingerprint,
+    from_state,
+    record,
+    represent,
+    to_state,
+    transformed_weights,
+)
 from gossamer.onnx import lower
 from gossamer.recipe_file import dump_recipe, parse_recipe
 from gossamer.weights import Dense
@@ -36,7 +46,9 @@ def same(first, second):
 
 def test_every_pass_has_an_example():
     ours = {cls for cls in every(Pass) if cls.__module__.startswith("gossamer.")}
-    assert ours and ours == {type(example) for example in PASSES.values()} == {type(x) for x in NOTHING.values()}
+    assert ours and ours == {type(example) for example in PASSES.values()} == {
+        type(x) for x in NOTHING.values()
+    }
 
 
 def test_every_transform_has_an_example():

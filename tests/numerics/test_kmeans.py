@@ -17,7 +17,10 @@ def brute_force(values: torch.Tensor, centroids: torch.Tensor, steps: int = 500)
     for _ in range(steps):
         nearest = (values[:, None] - centroids).abs().argmin(1)
         moved = torch.stack(
-            [values[nearest == k].mean() if bool((nearest == k).any()) else centroids[k] for k in range(len(centroids))]
+            [
+                values[nearest == k].mean() if bool((nearest == k).any()) else centroids[k]
+                for k in range(len(centroids))
+            ]
         )
         if torch.equal(moved, centroids):
             break
@@ -28,7 +31,9 @@ def brute_force(values: torch.Tensor, centroids: torch.Tensor, steps: int = 500)
 @pytest.mark.parametrize("start", STARTS, ids=repr)
 @pytest.mark.parametrize("count", [2, 5, 16])
 def test_equals_lloyd_with_all_distances(start, count):
-    values = torch.rand(400, generator=torch.Generator().manual_seed(count), dtype=torch.float64)  # no cluster runs empty
+    values = torch.rand(
+        400, generator=torch.Generator().manual_seed(count), dtype=torch.float64
+    )  # no cluster runs empty
     _, centroids = kmeans(values, count, start)
     expected = brute_force(values, start.centroids(values.sort().values, count))
     nearest = (values[:, None] - expected).abs().argmin(1)
@@ -60,7 +65,9 @@ def test_no_cluster_is_wasted_on_a_gap(start):
     assignment, centroids = kmeans(values, 8, start)
     assert len(centroids) == 8
     error = (values - centroids[assignment]).square().mean()
-    best = min((values - c[a]).square().mean() for a, c in (kmeans(values, 8, Random(seed=s)) for s in range(20)))
+    best = min(
+        (values - c[a]).square().mean() for a, c in (kmeans(values, 8, Random(seed=s)) for s in range(20))
+    )
     assert error <= 1.5 * best
 
 

@@ -32,7 +32,9 @@ def test_a_layer_has_at_most_two_to_the_bits_values(graph, bits, start):
     shared = gs.Cluster(bits=bits, start=start)(graph, TASK)
     for layer in ("fc1", "fc2"):
         assert 1 < len(weight(shared, layer).unique()) <= 2**bits
-        nearest = (weight(graph, layer).flatten()[:, None] - weight(shared, layer).unique()).abs().min(1).values
+        nearest = (
+            (weight(graph, layer).flatten()[:, None] - weight(shared, layer).unique()).abs().min(1).values
+        )
         error = (weight(graph, layer) - weight(shared, layer)).abs().flatten()
         torch.testing.assert_close(error, nearest)
 

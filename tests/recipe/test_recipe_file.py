@@ -4,8 +4,8 @@ import pytest
 
 import gossamer as gs
 from gossamer.errors import RecipeError
-from gossamer.prune import Global, StdThreshold
 from gossamer.numerics import Density, Random
+from gossamer.prune import Global, StdThreshold
 from gossamer.recipe import Even
 from gossamer.recipe_file import dump_recipe, load_recipe, parse_recipe
 from gossamer.train import L1, L2, Adam, Cosine, EarlyStopping
@@ -68,16 +68,25 @@ BAD = {
     "not a list": ("Prune: {amount: 0.9}", "r:1: a recipe is a list of passes"),
     "empty": ("", "r:1: a recipe is a list of passes"),
     "not yaml": ("- Prune: {amount: 0.9\n- [", "not YAML"),
-    "unknown pass": ("- Cluster\n- Prone: {amount: 0.5}", "r:2: no Pass is called 'Prone'; did you mean Prune?"),
+    "unknown pass": (
+        "- Cluster\n- Prone: {amount: 0.5}",
+        "r:2: no Pass is called 'Prone'; did you mean Prune?",
+    ),
     "unknown field": ("- Prune:\n    amount: 0.5\n    sparsity: 1", "r:3: Prune has no field 'sparsity'"),
     "missing field": ("\n- Prune", "r:2: Prune needs amount"),
     "twice": ("- Cluster: {bits: 3, bits: 4}", "bits is given twice"),
     "wrong type": ("- Cluster:\n    bits: many", "r:2: Cluster.bits is 'many'"),
     "out of range": ("- Cluster\n- Prune: {amount: 1.5}", "r:2: Prune: amount is 1.5"),
-    "unknown part": ("- Prune:\n    amount: 0.5\n    allocate: Globl", "r:3: no Allocation is called 'Globl'; did you mean Global?"),
+    "unknown part": (
+        "- Prune:\n    amount: 0.5\n    allocate: Globl",
+        "r:3: no Allocation is called 'Globl'; did you mean Global?",
+    ),
     "two names": ("- {Prune: {amount: 0.5}, Cluster: {}}", "r:1: expected one Pass"),
     "a number": ("- 3", "no Pass is called '3'"),
-    "inside repeat": ("- Repeat:\n    times: 2\n    passes:\n      - Prune: {amount: x}", "r:4: Prune.amount is 'x'"),
+    "inside repeat": (
+        "- Repeat:\n    times: 2\n    passes:\n      - Prune: {amount: x}",
+        "r:4: Prune.amount is 'x'",
+    ),
     "python object": ("- Prune: {amount: !!python/object:os.system 1}", "r:1"),
 }
 

@@ -6,8 +6,7 @@ import abc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch.fx
-
+    from gossamer.graph.module import Graph
     from gossamer.task import Task
 
 
@@ -19,7 +18,7 @@ class Pass(abc.ABC):
     """
 
     @abc.abstractmethod
-    def __call__(self, graph: torch.fx.GraphModule, task: Task) -> torch.fx.GraphModule:
+    def __call__(self, graph: Graph, task: Task) -> Graph:
         """A new graph."""
 
     def check(self, graph: Graph, task: Task) -> None:

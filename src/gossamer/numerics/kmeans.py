@@ -56,9 +56,7 @@ class Random(Initialization):
         return ordered[drawn.to(ordered.device)].double().sort().values
 
 
-def kmeans(
-    values: Tensor, count: int, start: Initialization, *, steps: int = 300
-) -> tuple[Tensor, Tensor]:
+def kmeans(values: Tensor, count: int, start: Initialization, *, steps: int = 300) -> tuple[Tensor, Tensor]:
     """Cluster ``values``, shape (n,), finite, into at most ``count`` groups with least within-cluster squares.
 
     Lloyd's algorithm from ``start`` until no boundary moves, at most ``steps`` steps. Returns ``(assignment,
@@ -115,7 +113,7 @@ def _refill(ordered: Tensor, edges: Tensor, means: Tensor, errors: Tensor, empty
 
 
 def _assign(values: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centroid of each value; centroids rounded to the dtype of ``values``, merged and, where unused, dropped."""
+    """Nearest centroid of each value; centroids in the dtype of ``values``, merged and, where unused, dropped."""
     table = torch.unique(centroids.to(values.dtype))
     midpoints = (table[1:] + table[:-1]) / 2
     assignment = torch.searchsorted(midpoints, values.contiguous())

@@ -14,7 +14,9 @@ class Allocation(abc.ABC):
     """Decides which groups of each layer are kept."""
 
     @abc.abstractmethod
-    def keep(self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]) -> dict[str, Tensor]:
+    def keep(
+        self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]
+    ) -> dict[str, Tensor]:
         """Which groups are kept, bool of the shape of the scores.
 
         ``scores``: by weight name, shape (groups,); minus infinity for what is removed already. ``amounts``: by weight
@@ -37,7 +39,9 @@ def _keep_largest(scores: Tensor, amount: float) -> Tensor:
 class Uniform(Allocation):
     """The same share of every layer, or the layer's own share where one is given."""
 
-    def keep(self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]) -> dict[str, Tensor]:
+    def keep(
+        self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]
+    ) -> dict[str, Tensor]:
         """See :class:`Allocation`."""
         return {name: _keep_largest(scores[name], amounts[name]) for name in scores}
 
@@ -46,14 +50,16 @@ class Uniform(Allocation):
 class Global(Allocation):
     """One threshold for all layers together; layers with an amount of their own stay out of it."""
 
-    def keep(self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]) -> dict[str, Tensor]:
+    def keep(
+        self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]
+    ) -> dict[str, Tensor]:
         """See :class:`Allocation`."""
         kept = {name: _keep_largest(scores[name], amounts[name]) for name in scores if name in own}
         pooled = [name for name in scores if name not in own]
         if pooled:
             together = _keep_largest(torch.cat([scores[name] for name in pooled]), amounts[pooled[0]])
             sizes = [len(scores[name]) for name in pooled]
-            kept.update(zip(pooled, together.split(sizes), strict=True))
+            kept.update(zip(pooled, torch.split(together, sizes), strict=True))
         return {name: kept[name] for name in scores}
 
 
@@ -65,7 +71,9 @@ class StdThreshold(Allocation):
     of the scores is the standard deviation of weights around zero.
     """
 
-    def keep(self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]) -> dict[str, Tensor]:
+    def keep(
+        self, scores: Mapping[str, Tensor], amounts: Mapping[str, float], own: frozenset[str]
+    ) -> dict[str, Tensor]:
         """See :class:`Allocation`."""
         return {name: self._keep(scores[name], amounts[name]) for name in scores}
 

@@ -1,4 +1,4 @@
-"""What is removed together. Scores of single weights are pooled into scores of groups, and the choice is spread back."""
+"""What is removed together: scores of weights are pooled into scores of groups, and the choice is spread back."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from gossamer.graph import (
     replace_transform,
     transforms,
 )
-from gossamer.graph.select import choose, select
+from gossamer.graph.select import Choice, choose, select
 from gossamer.task import Task
 
 from .allocation import Allocation, Uniform
@@ -58,9 +58,17 @@ class Prune(Pass):
         overrides = {pattern: amount * strength for pattern, amount in self.overrides.items()}
         return dataclasses.replace(self, amount=self.amount * strength, overrides=overrides)
 
+    def check(self, graph: Graph, task: Task) -> None:
+        """Every pattern matches a layer."""
+        del task
+        self._chosen(graph)
+
+    def _chosen(self, graph: Graph) -> Choice[float]:
+        return choose(select(graph), self.amount, self.overrides, "Prune")
+
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights carry a Mask."""
-        chosen = choose(select(graph), self.amount, self.overrides, "Prune")
+        chosen = self._chosen(graph)
         amounts = {name: amount for name, amount in chosen.values.items() if amount > 0}
         pruned = copy.deepcopy(graph)
         if not amounts:
@@ -86,10 +94,15 @@ def _mask(graph: Graph, name: str, kept: Tensor) -> None:
     """Put a mask on the weight, or narrow the one that it ends in; report what did not change."""
     before = effective(graph, name)
     if not bool((before != 0)[~kept].any()):
-        note(name, f"not pruned further: {int((before == 0).sum())} of {before.numel()} weights are zero already")
+        note(
+            name,
+            f"not pruned further: {int((before == 0).sum())} of {before.numel()} weights are zero already",
+        )
         return
     if not bool((kept & (before != 0)).any()):
-        note(name, "every weight was removed: the layer's output is its bias; lower its amount in `overrides`")
+        note(
+            name, "every weight was removed: the layer's output is its bias; lower its amount in `overrides`"
+        )
     present = transforms(graph, name)
     if present and isinstance(present[-1], Mask):
         replace_transform(graph, name, len(present) - 1, Mask(present[-1].kept & kept))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph, Pass, WeightTransform, add_transform, note, replace_transform, transforms
-from gossamer.graph.select import choose, select
+from gossamer.graph.select import Choice, choose, select
 from gossamer.numerics.kmeans import Initialization, Linear, kmeans
 from gossamer.task import Task
 from gossamer.weights import Weight, with_codebook
@@ -54,9 +54,9 @@ class SharedValues(WeightTransform):
 class Cluster(Pass):
     """Let the weights of each layer share 2**``bits`` values, found by one-dimensional k-means from ``start``.
 
-    ``overrides``: bits of its own for every weight that a pattern matches ("conv*"), 0 to leave it alone. A weight that is
-    zero stays exactly zero and takes no part. 1 to 16 bits. Raises RecipeError where bits are out of range or a
-    pattern matches no layer.
+    ``overrides``: bits of its own for every weight that a pattern matches ("conv*"), 0 to leave it alone. A weight
+    that is zero stays exactly zero and takes no part. 1 to 16 bits. Raises RecipeError where bits are out of range
+    or a pattern matches no layer.
     """
 
     bits: int = 5
@@ -68,10 +68,18 @@ class Cluster(Pass):
             if not isinstance(bits, int) or not least <= bits <= 16:
                 raise RecipeError(f"Cluster: {place} is {bits}; give a whole number from {least} to 16")
 
+    def check(self, graph: Graph, task: Task) -> None:
+        """Every pattern matches a layer."""
+        del task
+        self._chosen(graph)
+
+    def _chosen(self, graph: Graph) -> Choice[int]:
+        return choose(select(graph), self.bits, self.overrides, "Cluster")
+
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights carry SharedValues."""
         del task
-        chosen = choose(select(graph), self.bits, self.overrides, "Cluster")
+        chosen = self._chosen(graph)
         bits_of = {name: bits for name, bits in chosen.values.items() if bits > 0}
         clustered = copy.deepcopy(graph)
         if not bits_of:

@@ -1,0 +1,27 @@
+"""The public face: exactly these names, each of them there."""
+
+import gossamer
+
+PUBLIC = [
+    "Cluster",
+    "Elements",
+    "Engine",
+    "Finetune",
+    "Prune",
+    "Repeat",
+    "Result",
+    "Task",
+    "compress",
+    "load",
+    "load_recipe",
+    "metrics",
+    "save",
+    "trace",
+]
+
+
+def test_the_public_names():
+    assert gossamer.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(gossamer, name) is not None
+    assert set(PUBLIC) <= set(dir(gossamer))
