@@ -159,7 +159,7 @@ def deep(layers: int) -> Comparison:
     """A residual network of so many convolutions, with the long names that exporters give."""
     parts = []
     for index in range(layers):
-        width = 64 * 2 ** (4 * index // layers)
+        width = 32 * 2 ** (4 * index // layers)
         name = f"backbone.stages.{4 * index // layers}.blocks.{index}.bottleneck.conv{1 + index % 3}.weight"
         entry = layer(
             name,

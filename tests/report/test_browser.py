@@ -77,8 +77,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.html" for name in PAGES}
 
 
-@pytest.mark.parametrize("width", [1280, 390, 360])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "width"), [(name, width) for name in PAGES for width in (1280, 360)])
 def test_the_page_shows_at_every_width(
     browser: Chromium, pages: dict[str, Path], name: str, width: int
 ) -> None:

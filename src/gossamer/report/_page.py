@@ -59,8 +59,9 @@ def render(comparison: Comparison) -> str:
 
 
 def _chart_data(drawn: Charts) -> dict[str, Any]:
-    figures = {chart.key: {"spec": chart.spec, "datasets": chart.datasets} for chart in drawn.all()}
-    return {"config": vega.CONFIG, "specs": drawn.specs, "charts": figures}
+    figures = {chart.key: {"kind": chart.kind, "datasets": chart.datasets} for chart in drawn.all()}
+    specs = {chart.kind: chart.spec for chart in drawn.all()}
+    return {"config": vega.CONFIG, "specs": specs, "charts": figures}
 
 
 @cache

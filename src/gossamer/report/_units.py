@@ -16,7 +16,7 @@ _SAME = 0.005  # changes under half a percent are not worth a word
 
 def size(value: float | None) -> str:
     """Bytes: ``22_000`` -> "22.0 KB"."""
-    return _scaled(value, [(1e9, "GB"), (1e6, "MB"), (1e3, "KB")], smallest="B")
+    return _scaled(value, [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")], smallest="B")
 
 
 def duration(milliseconds: float | None) -> str:

@@ -29,19 +29,23 @@ CONFIG: Spec = {
     },
     "text": {"color": "var(--ink)", "fontSize": 12},
 }
-# Decimal units on an axis, as everywhere on the page.
-_BYTES = (
-    "datum.value >= 1e9 ? format(datum.value / 1e9, '~r') + ' GB' : "
-    "datum.value >= 1e6 ? format(datum.value / 1e6, '~r') + ' MB' : "
-    "datum.value >= 1e3 ? format(datum.value / 1e3, '~r') + ' KB' : format(datum.value, '~r') + ' B'"
-)
-_MILLISECONDS = (
-    "datum.value >= 1e3 ? format(datum.value / 1e3, '~r') + ' s' : "
-    "datum.value >= 1 ? format(datum.value, '~r') + ' ms' : format(datum.value * 1e3, '~r') + ' µs'"
-)
-_COUNTS = "format(datum.value, '~s')"
-_PERCENT = "format(datum.value, '~r') + ' %'"
-LABELS = {"bytes": _BYTES, "ms": _MILLISECONDS, "count": _COUNTS, "percent": _PERCENT}
+
+
+def _labels(*steps: tuple[float, str]) -> str:
+    """A Vega expression that writes an axis' value in the unit that fits; steps from large to small."""
+    choices = [
+        f"abs(datum.value) >= {at} ? format(datum.value / {at}, '~r') + ' {unit}'" for at, unit in steps
+    ]
+    return " : ".join([*choices, f"format(datum.value / {steps[-1][0]}, '~r') + ' {steps[-1][1]}'"])
+
+
+# Decimal units, as everywhere on the page.
+LABELS = {
+    "bytes": _labels((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1, "B")),
+    "ms": _labels((1e3, "s"), (1, "ms"), (1e-3, "µs"), (1e-6, "ns")),
+    "percent": _labels((1, "%")),
+    "count": "format(datum.value, '~s')",
+}
 SERIES = ("var(--series-1)", "var(--series-2)", "var(--series-3)")
 
 
@@ -50,44 +54,32 @@ def scatter(unit: str, titles: tuple[str, str], domains: tuple[list[float], list
 
     Data "points": x, y, order, label, best (bool), and the texts of the tooltip: stage, cost, quality.
     """
-    (x_title, y_title), (x_domain, y_domain) = titles, domains
-    ticks = _log_ticks(*x_domain)
+    ticks = _log_ticks(*domains[0])
+    marks = {"labelExpr": LABELS[unit], "labelOverlap": "greedy"} | ({"values": ticks} if ticks else {})
+    x_scale = {"type": "log", "domain": domains[0], "nice": False}
+    y_scale = {"domain": domains[1], "zero": False, "nice": False}
     encoding = {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "title": x_title,
-            "scale": {"type": "log", "domain": x_domain, "nice": False},
-            "axis": {"labelExpr": LABELS[unit], "labelOverlap": "greedy"}
-            | ({"values": ticks} if ticks else {}),
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "title": y_title,
-            "scale": {"domain": y_domain, "zero": False, "nice": False},
-            "axis": {"tickCount": 6},
-        },
+        "x": _quantity("x", axis=marks, scale=x_scale, title=titles[0]),
+        "y": _quantity("y", axis={"tickCount": 6}, scale=y_scale, title=titles[1]),
     }
-    path = {"mark": {"type": "line", "color": "var(--line-strong)", "strokeWidth": 1.5}}
+    path = {
+        "mark": {"type": "line", "color": "var(--line-strong)", "strokeWidth": 1.5},
+        "encoding": {"order": _quantity("order")},
+    }
+    filled = {"condition": {"test": "datum.best", "value": SERIES[0]}, "value": "var(--surface)"}
     dots = {
-        "mark": {"type": "point", "size": 110, "strokeWidth": 2, "stroke": "var(--series-1)", "opacity": 1},
+        "mark": {"type": "point", "size": 110, "strokeWidth": 2, "stroke": SERIES[0], "opacity": 1},
         "encoding": {
-            "fill": {
-                "condition": {"test": "datum.best", "value": "var(--series-1)"},
-                "value": "var(--surface)",
-            },
+            "fill": filled,
             "fillOpacity": {"value": 1},
             "tooltip": _tooltip("stage", "cost", "quality"),
         },
     }
     numbers = {
         "mark": {"type": "text", "dy": -13, "fontWeight": 600},
-        "encoding": {"text": {"field": "label", "type": "nominal"}},
+        "encoding": {"text": _text("label")},
     }
-    order: Spec = {"order": {"field": "order", "type": "quantitative"}}
-    path["encoding"] = order
-    return _chart("points", encoding, [path, dots, numbers], height=320)
+    return _chart("points", [path, dots, numbers], height=320, encoding=encoding)
 
 
 def bars(unit: str, rows: int, maximum: float) -> Spec:
@@ -97,48 +89,30 @@ def bars(unit: str, rows: int, maximum: float) -> Spec:
     Data "bars": row, start, end, series (index into SERIES), layer, part, amount.
     Data "rows": row, end, name, text.
     """
-    y = {
-        "field": "row",
-        "type": "ordinal",
-        "axis": None,
-        "scale": {"domain": list(range(rows)), "paddingInner": 0, "paddingOuter": 0},
-    }
-    x = {
-        "field": "start",
-        "type": "quantitative",
-        "title": None,
-        "scale": {"domain": [0, maximum], "nice": False},
-        "axis": {"labelExpr": LABELS[unit], "tickCount": 4},
-    }
-    colour = {
-        "field": "series",
-        "type": "ordinal",
-        "scale": {"domain": list(range(len(SERIES))), "range": list(SERIES)},
-        "legend": None,
-    }
+    y_scale = {"domain": list(range(rows)), "paddingInner": 0, "paddingOuter": 0}
+    x_scale = {"domain": [0, maximum], "nice": False}
+    series = {"domain": list(range(len(SERIES))), "range": list(SERIES)}
     parts = {
         "mark": {"type": "bar", "height": 12, "yOffset": 8},
         "encoding": {
-            "x": x,
+            "x": _quantity("start", axis={"labelExpr": LABELS[unit], "tickCount": 4}, scale=x_scale),
             "x2": {"field": "end"},
-            "color": colour,
+            "color": {"field": "series", "type": "ordinal", "scale": series, "legend": None},
             "tooltip": _tooltip("layer", "part", "amount"),
         },
     }
     names = {
         "data": {"name": "rows"},
         "mark": {"type": "text", "align": "left", "yOffset": -7, "limit": {"expr": "width"}},
-        "encoding": {"x": {"value": 0}, "text": {"field": "name", "type": "nominal"}},
+        "encoding": {"x": {"value": 0}, "text": _text("name")},
     }
     ends = {
         "data": {"name": "rows"},
         "mark": {"type": "text", "align": "left", "dx": 5, "yOffset": 8, "color": "var(--muted)"},
-        "encoding": {
-            "x": {"field": "end", "type": "quantitative"},
-            "text": {"field": "text", "type": "nominal"},
-        },
+        "encoding": {"x": _quantity("end"), "text": _text("text")},
     }
-    return _chart("bars", {"y": y}, [parts, names, ends], height=36 * rows)
+    y = {"field": "row", "type": "ordinal", "axis": None, "scale": y_scale}
+    return _chart("bars", [parts, names, ends], height=36 * rows, encoding={"y": y})
 
 
 def histogram(clustered: bool) -> Spec:
@@ -147,26 +121,14 @@ def histogram(clustered: bool) -> Spec:
     Data "bins": one row with the lists low, high, count.
     Data "centroids": one row with the lists value, weights.
     """
-    x = {
-        "field": "low",
-        "type": "quantitative",
-        "title": None,
-        "scale": {"zero": False, "nice": False},
-        "axis": {"tickCount": 5, "offset": 10, "format": "~g", "grid": False, "labelOverlap": "greedy"},
-    }
-    y = {
-        "field": "count",
-        "type": "quantitative",
-        "title": None,
-        "axis": {"tickCount": 3, "domain": False, "ticks": False},
-    }
+    x_axis = {"tickCount": 5, "offset": 10, "format": "~g", "grid": False, "labelOverlap": "greedy"}
     bins = {
         "transform": [{"flatten": ["low", "high", "count"]}],
-        "mark": {"type": "bar", "color": "var(--series-1)", "binSpacing": 0},
+        "mark": {"type": "bar", "color": SERIES[0], "binSpacing": 0},
         "encoding": {
-            "x": x,
+            "x": _quantity("low", axis=x_axis, scale={"zero": False, "nice": False}),
             "x2": {"field": "high"},
-            "y": y,
+            "y": _quantity("count", axis={"tickCount": 3, "domain": False, "ticks": False}),
             "y2": {"datum": 0},
             "tooltip": [_figure("low", "from"), _figure("high", "to"), _figure("count", "weights", ",")],
         },
@@ -174,18 +136,18 @@ def histogram(clustered: bool) -> Spec:
     centroids = {
         "data": {"name": "centroids"},
         "transform": [{"flatten": ["value", "weights"]}],
-        "mark": {"type": "rule", "color": "var(--series-2)", "strokeWidth": 1.5},
+        "mark": {"type": "rule", "color": SERIES[1], "strokeWidth": 1.5},
         "encoding": {
-            "x": {"field": "value", "type": "quantitative"},
+            "x": _quantity("value"),
             "y": {"value": {"expr": "height + 1"}},
             "y2": {"value": {"expr": "height + 9"}},
             "tooltip": [_figure("value", "centroid"), _figure("weights", "weights", ",")],
         },
     }
-    return _chart("bins", {}, [bins, centroids] if clustered else [bins], height=130)
+    return _chart("bins", [bins, centroids] if clustered else [bins], height=130, encoding={})
 
 
-def _chart(data: str, encoding: Spec, layers: list[Spec], height: int) -> Spec:
+def _chart(data: str, layers: list[Spec], *, height: int, encoding: Spec) -> Spec:
     return {
         "data": {"name": data},
         "width": "container",
@@ -197,11 +159,23 @@ def _chart(data: str, encoding: Spec, layers: list[Spec], height: int) -> Spec:
     }
 
 
+def _quantity(
+    field: str, *, axis: Spec | None = None, scale: Spec | None = None, title: str | None = None
+) -> Spec:
+    drawn = {"axis": axis, "scale": scale} if axis is not None else {}
+    return {"field": field, "type": "quantitative", "title": title} | {k: v for k, v in drawn.items() if v}
+
+
+def _text(field: str) -> Spec:
+    return {"field": field, "type": "nominal"}
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     """At most six round numbers between two positive ones; none where Vega's own choice is better."""
+    last = high / (high / low) ** 0.05  # a label at the very end would stick out
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
+        ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= last]
         if len(ticks) <= 6:
             return ticks if len(ticks) >= 3 else []
     return []

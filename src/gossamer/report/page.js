@@ -4,7 +4,7 @@ const { config, specs, charts } = JSON.parse(document.getElementById("chart-data
 async function draw(target) {
   target.dataset.drawn = "started";
   const chart = charts[target.id];
-  const spec = { ...specs[chart.spec], datasets: chart.datasets };
+  const spec = { ...specs[chart.kind], datasets: chart.datasets };
   // ast: expressions are interpreted, not compiled, so that the page's policy can forbid eval.
   const options = { config, renderer: "svg", actions: false, ast: true, tooltip: { theme: "page" } };
   await vegaEmbed(target.firstElementChild, spec, options);
