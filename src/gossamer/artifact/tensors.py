@@ -9,9 +9,8 @@ import numpy as np
 
 from gossamer import _native
 from gossamer.errors import FormatError
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, shape
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, shape
 from gossamer.weights import dtype as decoded_dtype
-from gossamer.weights import index_dtype
 
 from . import layout
 from .coding import Coding, DeepCompression
