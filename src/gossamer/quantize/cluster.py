@@ -19,11 +19,11 @@ from gossamer.graph import Graph, Pass, WeightTransform, add_transform, note, re
 from gossamer.graph.select import Choice, choose, select
 from gossamer.numerics.kmeans import Initialization, Linear, kmeans
 from gossamer.task import Task
-from gossamer.weights import Weight, with_codebook
+from gossamer.weights import Weight, decode, with_codebook
 
 
 class SharedValues(WeightTransform):
-    """``w = centroids[assignment - 1]``, and zero where the assignment is 0: removed weights stay removed.
+    """``centroids[assignment - 1]``; zero where the assignment is 0 or the weight is: what was removed stays removed.
 
     ``assignment``: int32, the weight's shape, 0 to len(centroids). ``centroids``: floating, shape (k,), trained.
     """
@@ -36,14 +36,16 @@ class SharedValues(WeightTransform):
         self.centroids = nn.Parameter(centroids.detach().clone())
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The shared values; ``weight`` gives nothing but the place in the chain of transforms."""
+        """The shared values; of ``weight`` only its zeros count."""
         table = torch.cat([self.centroids.new_zeros(1), self.centroids])
-        return table.index_select(0, self.assignment.flatten()).view(self.assignment.shape)
+        shared = table.index_select(0, self.assignment.flatten()).view(self.assignment.shape)
+        return torch.where(weight != 0, shared, table[:1])
 
     def represent(self, weight: Weight) -> Weight:
         """The indices and the centroids."""
         table = np.concatenate([[0.0], self.centroids.detach().cpu().numpy()]).astype(np.float32)
-        return with_codebook(weight, self.assignment.cpu().numpy(), table)
+        assignment = np.where(decode(weight) != 0, self.assignment.cpu().numpy(), 0)
+        return with_codebook(weight, assignment, table)
 
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """See :class:`WeightTransform`."""
