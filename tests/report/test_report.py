@@ -25,6 +25,7 @@ from gossamer.report._layer_charts import BAR_LIMIT
 from gossamer.report._layers import distinct, shorten, split, unassigned
 from gossamer.report._quality import Quality
 from gossamer.report._stages import points
+from gossamer.report._vega import _log_ticks
 
 SAMPLES = {
     "lenet": samples.lenet(),
@@ -256,7 +257,7 @@ def test_delta_is_paired_block_by_block_where_the_race_was_recorded() -> None:
         ("accuracy", True, 98.0, 98.5, ("98", "98.5", "0.5 better")),
         ("loss", False, 0.5, 0.25, ("0.5", "0.25", "0.25 better")),
         ("perplexity", False, 21.123456, 21.123457, ("21.12", "21.12", "unchanged")),
-        ("accuracy", True, 0.98, math.nan, ("0.98", "not a number", "")),
+        ("accuracy", True, 0.98, math.nan, ("98.00 %", "not a number", "")),
         ("accuracy", True, None, 0.98, ("–", "98.00 %", "")),
     ],
 )
@@ -275,6 +276,16 @@ def test_the_metric_in_words(
     said = (quality.text(before), quality.text(after), quality.difference(before, after))
     assert tuple(text.replace("\N{NO-BREAK SPACE}", " ") for text in said) == texts
     assert html.escape(texts[1]) in render(comparison).replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize("low", [1e-6, 0.9, 3.7, 4.0e3])
+@pytest.mark.parametrize("factor", [1.4, 2.0, 5.0, 60.0, 1e4, 1e12])
+def test_a_logarithmic_axis_has_few_round_ticks(low: float, factor: float) -> None:
+    ticks = _log_ticks(low, low * factor)
+    assert len(ticks) <= 6
+    assert ticks or factor < 10
+    assert all(low <= tick <= low * factor for tick in ticks)
+    assert ticks == sorted(set(ticks))
 
 
 @pytest.mark.parametrize("name", ["fc", "encoder.layers.3.self_attn.q_proj.weight", "x" * 400])

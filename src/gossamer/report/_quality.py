@@ -24,7 +24,8 @@ class Quality:
     def of(cls, comparison: Comparison) -> Quality:
         """The metric of a comparison; whether it is a share follows from its name and all its values."""
         stages = (stage.measurement for stage in comparison.stages)
-        values = [m.metric for m in (comparison.original, *stages, comparison.final) if m.metric is not None]
+        metrics = (m.metric for m in (comparison.original, *stages, comparison.final))
+        values = [metric for metric in metrics if metric is not None and math.isfinite(metric)]
         named = any(word in comparison.metric_name.lower() for word in _SHARES)
         return cls(comparison.metric_name, comparison.maximize, named and all(0 <= v <= 1 for v in values))
 

@@ -55,7 +55,7 @@ def scatter(unit: str, titles: tuple[str, str], domains: tuple[list[float], list
     Data "points": x, y, order, label, best (bool), and the texts of the tooltip: stage, cost, quality.
     """
     ticks = _log_ticks(*domains[0])
-    marks = {"labelExpr": LABELS[unit], "labelOverlap": "greedy"} | ({"values": ticks} if ticks else {})
+    marks = {"labelExpr": LABELS[unit], "labelOverlap": "greedy", "labelSeparation": 6} | ({"values": ticks} if ticks else {})
     x_scale = {"type": "log", "domain": domains[0], "nice": False}
     y_scale = {"domain": domains[1], "zero": False, "nice": False}
     encoding = {
@@ -174,11 +174,12 @@ def _log_ticks(low: float, high: float) -> list[float]:
     """At most six round numbers between two positive ones; none where Vega's own choice is better."""
     last = high / (high / low) ** 0.05  # a label at the very end would stick out
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3)):
         ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= last]
         if len(ticks) <= 6:
             return ticks if len(ticks) >= 3 else []
-    return []
+    every = math.ceil(len(decades) / 6)
+    return [tick for decade in decades[::every] if low <= (tick := 10.0**decade) <= last]
 
 
 def _tooltip(*fields: str) -> list[Spec]:

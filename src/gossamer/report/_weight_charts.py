@@ -37,7 +37,7 @@ def _chart(place: int, layer: LayerMeasurement) -> Chart:
     marked = [(number(value), uses) for value, uses in pairs if math.isfinite(value)]
     if marked:
         datasets["centroids"] = [{"value": [v for v, _ in marked], "weights": [n for _, n in marked]}]
-    clusters = f", {len(values)} centroids" if values else ""
+    clusters = f", {len(values)} centroid{'' if len(values) == 1 else 's'}" if values else ""
     remark = f"{units.count(layer.kept)} weights kept, from {edges[0]:.3g} to {edges[-1]:.3g}{clusters}"
     return Chart(
         key=f"histogram-{place}",
