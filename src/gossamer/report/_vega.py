@@ -55,7 +55,9 @@ def scatter(unit: str, titles: tuple[str, str], domains: tuple[list[float], list
     Data "points": x, y, order, label, best (bool), and the texts of the tooltip: stage, cost, quality.
     """
     ticks = _log_ticks(*domains[0])
-    marks = {"labelExpr": LABELS[unit], "labelOverlap": "greedy", "labelSeparation": 6} | ({"values": ticks} if ticks else {})
+    marks: Spec = {"labelExpr": LABELS[unit], "labelOverlap": "greedy", "labelSeparation": 6}
+    if ticks:
+        marks["values"] = ticks
     x_scale = {"type": "log", "domain": domains[0], "nice": False}
     y_scale = {"domain": domains[1], "zero": False, "nice": False}
     encoding = {
