@@ -1,0 +1,62 @@
+"""What a network weighs, how fast it runs and what it needs: measured on the file that ships."""
+
+from gossamer.measure.compare import compare
+from gossamer.measure.contestants import file_runners
+from gossamer.measure.cost import Macs, macs
+from gossamer.measure.file import describe_file, layer_measurements, measure_file, measurement
+from gossamer.measure.latency import Finish, Ratio, latency, race, speedup
+from gossamer.measure.machine import machine
+from gossamer.measure.memory import PeakMemory, peak_memory
+from gossamer.measure.pareto import pareto
+from gossamer.measure.records import (
+    Comparison,
+    Latency,
+    LayerMeasurement,
+    Machine,
+    Measurement,
+    Stage,
+)
+from gossamer.measure.runtimes import (
+    RUNTIMES,
+    Gossamer,
+    OnnxRuntime,
+    OpenVino,
+    Runtime,
+    TorchCompiled,
+    TorchEager,
+)
+from gossamer.measure.worker import Runner
+
+__all__ = [
+    "RUNTIMES",
+    "Comparison",
+    "Finish",
+    "Gossamer",
+    "Latency",
+    "LayerMeasurement",
+    "Machine",
+    "Macs",
+    "Measurement",
+    "OnnxRuntime",
+    "OpenVino",
+    "PeakMemory",
+    "Ratio",
+    "Runner",
+    "Runtime",
+    "Stage",
+    "TorchCompiled",
+    "TorchEager",
+    "compare",
+    "describe_file",
+    "file_runners",
+    "latency",
+    "layer_measurements",
+    "machine",
+    "macs",
+    "measure_file",
+    "measurement",
+    "pareto",
+    "peak_memory",
+    "race",
+    "speedup",
+]

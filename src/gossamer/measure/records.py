@@ -1,4 +1,4 @@
-"""What was measured: plain values, JSON-able with ``dataclasses.asdict``. Times in milliseconds, sizes in bytes."""
+"""What was measured: plain values, JSON-able with ``dataclasses.asdict``. Milliseconds and bytes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class Latency:
     low_ms: float  # first quartile
     high_ms: float  # third quartile
     runs: int
+    blocks_ms: tuple[float, ...] = ()  # median of each block, in the order of the race: the machine's drift
 
 
 @dataclass(frozen=True)
 class LayerMeasurement:
-    """One weight of the file. Bits are per kept weight; ``None`` where the representation has no such part."""
+    """One weight of the file. Bits are per kept weight; None where the representation has no such part."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,9 +46,9 @@ class LayerMeasurement:
     weight_bits_coded: float | None
     index_bits: float | None  # bits per index before entropy coding
     index_bits_coded: float | None
-    bytes: int
-    macs: int  # dense multiply-accumulates per example
-    macs_executed: int  # those that meet a kept weight
+    bytes: int  # all streams of the weight, tables of centroids and scales included
+    macs: int | None  # dense multiply-accumulates per example; None where a shape is known only at run time
+    macs_executed: int | None  # those that meet a kept weight
     histogram: tuple[tuple[float, ...], tuple[int, ...]] | None = None  # edges, counts of kept weights
     centroids: tuple[float, ...] | None = None
     centroid_counts: tuple[int, ...] | None = None
@@ -55,13 +56,13 @@ class LayerMeasurement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network as an artifact."""
+    """One network as an artifact. Parameters are its floating-point weights, quantized or not."""
 
-    file_bytes: int
+    file_bytes: int  # layers and overhead: header, program, integer constants, checksum
     parameters: int
     parameters_kept: int
-    macs: int
-    macs_executed: int
+    macs: int | None  # as in LayerMeasurement
+    macs_executed: int | None
     metric: float | None
     latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int | None = None  # of a fresh process that loads the file and runs one batch
@@ -93,5 +94,9 @@ class Comparison:
 
     @property
     def compression_rate(self) -> float:
-        """alpha: bytes of the original file (float32 parameters) over bytes of the final file."""
+        """alpha = a/a*: bytes of the original over bytes of the final file.
+
+        The original is a ``.goss`` file too, its weights stored as plain float32: 4 bytes a parameter, as
+        the papers count it, and the few bytes of the program.
+        """
         return self.original.file_bytes / self.final.file_bytes

@@ -1,0 +1,66 @@
+"""Where a measurement was taken. Without it a figure in milliseconds says nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from gossamer.artifact import Operation, Port, Program
+from gossamer.measure.records import Machine
+
+_PACKAGES = ("gossamer", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+
+
+def machine() -> Machine:
+    """This machine, now: CPU model, instruction set of the Engine, usable cores, memory, versions, UTC
+    date.
+    """
+    return Machine(
+        cpu=cpu_model(),
+        instruction_set=_instruction_set(),
+        cores=usable_cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=platform.platform(),
+        versions={"python": platform.python_version(), **_installed()},
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def cpu_model() -> str:
+    """The CPU's name as the operating system gives it; the architecture where it gives none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on, which in a container is often fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _instruction_set() -> str:
+    """The one that an Engine chooses here, asked of an Engine."""
+    from gossamer.engine import Engine
+
+    port = Port("x", "float32", (1,))
+    smallest = Program(
+        (port,), (replace(port, name="y"),), (Operation("Relu", ("x",), ("y",)),), {}, {"": 17}
+    )
+    return Engine(smallest).isa
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
