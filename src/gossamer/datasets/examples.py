@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gossamer.errors import TaskError
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,31 @@ class Examples(Dataset[tuple[Tensor, Tensor]]):
         return self[torch.tensor(indices)]
 
 
-def _whole(batch: _T) -> _T:
-    return batch
+@dataclass(frozen=True)
+class _Collate:
+    """A batch comes whole from ``__getitems__``; all that is left to do is to augment its inputs."""
+
+    augment: Callable[[Tensor], Tensor] | None
+
+    def __call__(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        inputs, targets = batch
+        return (inputs if self.augment is None else self.augment(inputs)), targets
 
 
 def loader(
-    examples: Examples, batch_size: int, *, shuffle: bool = False, drop_last: bool = False
+    examples: Examples,
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    drop_last: bool = False,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """An ordinary ``DataLoader`` over ``examples`` that takes a batch at once, not example by example.
 
     ``shuffle`` draws the order of each epoch from torch's global generator, so ``torch.manual_seed`` fixes
     it; on several processes ``accelerate`` keeps the order the same on each and deals the batches out.
+    ``augment``: inputs of a batch to inputs of the same shape, new every time.
     """
-    return DataLoader(examples, batch_size, shuffle=shuffle, drop_last=drop_last, collate_fn=_whole)
+    return DataLoader(
+        examples, batch_size, shuffle=shuffle, drop_last=drop_last, collate_fn=_Collate(augment)
+    )
