@@ -66,6 +66,7 @@ struct Canonical {
   explicit Canonical(const Lengths& lengths) {
     for (const uint8_t length : lengths) ++count[length];
     count[0] = 0;
+    check_complete();
     uint32_t code = 0;
     for (int length = 1; length <= kMaxLength; ++length) {
       first[length] = code;
@@ -77,10 +78,14 @@ struct Canonical {
   }
 
   // Every string of bits starts with exactly one code; a single code, of length 1, is the exception.
-  bool complete() const {
-    uint64_t space = 0;
-    for (int length = 1; length <= kMaxLength; ++length) space += static_cast<uint64_t>(count[length]) << (kMaxLength - length);
-    return space == uint64_t{1} << kMaxLength || (symbols.size() == 1 && count[1] == 1);
+  void check_complete() const {
+    uint64_t space = 0, used = 0;
+    for (int length = 1; length <= kMaxLength; ++length) {
+      space += static_cast<uint64_t>(count[length]) << (kMaxLength - length);
+      used += count[length];
+    }
+    const bool single = used == 1 && count[1] == 1;
+    if (space != uint64_t{1} << kMaxLength && !single) throw CodecError("Huffman table is not a complete code");
   }
 };
 
@@ -175,9 +180,7 @@ void decode_huffman(ByteView data, uint32_t alphabet, SymbolsOut out) {
   check_alphabet(alphabet);
   BitReader bits(data);
   if (!out.empty()) {
-    const Lengths lengths = read_lengths(bits, alphabet);
-    const Decoder decoder(lengths);
-    if (!Canonical(lengths).complete()) throw CodecError("Huffman table is not a complete code");
+    const Decoder decoder(read_lengths(bits, alphabet));
     for (uint16_t& symbol : out) symbol = decoder.next(bits);
   }
   bits.finish();

@@ -161,7 +161,7 @@ class Codebook(Weight):
             )
         rank = np.zeros(len(table), dtype=index_dtype(len(distinct)))
         rank[used] = np.searchsorted(distinct, table[used])
-        return cls(rank[assignment], distinct)
+        return cls(np.asarray(rank[assignment]), distinct)
 
 
 @dataclass(frozen=True, eq=False)

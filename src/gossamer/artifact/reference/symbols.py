@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from gossamer.errors import FormatError
 
@@ -162,7 +163,7 @@ def rans_encode(symbols: Sequence[int], alphabet: int) -> bytes:
                 run += 1
             table += varint(run)
             at += run
-    starts = [sum(frequencies[:symbol]) for symbol in range(alphabet)]
+    starts = list(accumulate(frequencies, initial=0))
     return bytes(table) + rans.encode([(starts[s], frequencies[s]) for s in symbols], bits)
 
 
@@ -185,7 +186,7 @@ def rans_decode(data: bytes, alphabet: int, count: int) -> list[int]:
         frequencies += [frequency] * (run + 1)
     if sum(frequencies) != 1 << bits:
         raise FormatError("rANS table does not sum to its total")
-    ends = [sum(frequencies[: symbol + 1]) for symbol in range(alphabet)]
+    ends = list(accumulate(frequencies))
     decoder = rans.RansDecoder(bytes(source))
     symbols = []
     for _ in range(count):
