@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class _Collate:
 
     augment: Callable[[Tensor], Tensor] | None
 
-    def __call__(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Any) -> tuple[Tensor, Tensor]:  # DataLoader declares a list
         inputs, targets = batch
         return (inputs if self.augment is None else self.augment(inputs)), targets
 
