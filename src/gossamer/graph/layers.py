@@ -124,9 +124,7 @@ def computed_weights(graph: Graph) -> list[Node]:
 
 
 def operator_name(node: Node) -> str:
-    """ "conv2d" of a node that calls ``aten.conv2d.default`` or ``aten.conv2d.padding``; empty for other
-    nodes.
-    """
+    """The operator without its overload: "conv2d" for ``aten.conv2d.padding``; empty for other nodes."""
     target = node.target
     return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else ""
 

@@ -123,17 +123,12 @@ def _note_other_structure(nodes: list[Node]) -> None:
 
 def track_batches(graph: torch.fx.Graph, root: nn.Module, cumulative: set[str]) -> None:
     """Let batch norms count their batches; those named in ``cumulative`` average over all of them."""
-    for node in list(graph.nodes):
-        if node.target is not torch.ops.aten.batch_norm.default:
-            continue
+    buffers = {name for name, _ in root.named_buffers(remove_duplicate=False)}
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.batch_norm.default):
         mean, training = node.args[3], node.args[5]
         path, _, name = str(mean.target).rpartition(".") if isinstance(mean, Node) else ("", "", "")
         counter = f"{path}.num_batches_tracked" if path else "num_batches_tracked"
-        if (
-            name != "running_mean"
-            or not isinstance(training, Node)
-            or counter not in dict(root.named_buffers())
-        ):
+        if name != "running_mean" or not isinstance(training, Node) or counter not in buffers:
             continue
         with graph.inserting_before(node):
             counted = graph.create_node("get_attr", counter)

@@ -60,12 +60,8 @@ class Graph(torch.fx.GraphModule):
         self, root: nn.Module, graph: torch.fx.Graph, signature: tuple[Input, ...], tied: dict[str, str]
     ) -> None:
         """Take over the parameters, buffers and children of ``root``, which nothing else may hold."""
+        check_members(root)
         super().__init__(nn.Module(), torch.fx.Graph())
-        for name in (*root._parameters, *root._buffers, *root._modules):
-            if hasattr(self, name):
-                raise GraphError(
-                    f"{name!r} cannot be a member's name: graphs have an attribute of that name; rename it"
-                )
         self._parameters.update(root._parameters)
         self._buffers.update(root._buffers)
         self._non_persistent_buffers_set.update(root._non_persistent_buffers_set)
@@ -118,6 +114,18 @@ class Graph(torch.fx.GraphModule):
         if before is not None and after is not None and _follow(self.graph, before, after):
             self.recompile()
         return self
+
+
+def check_members(root: nn.Module) -> None:
+    """Raise GraphError where a member of ``root`` is called like something that graphs have themselves."""
+    for name in (*root._parameters, *root._buffers, *root._modules):
+        if name in _RESERVED:
+            raise GraphError(
+                f"{name!r} cannot be a member's name: graphs have an attribute of that name; rename it"
+            )
+
+
+_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied"))
 
 
 def source_line(node: torch.fx.Node) -> str:

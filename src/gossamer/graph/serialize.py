@@ -26,7 +26,13 @@ from torch.utils import _pytree as pytree
 from gossamer.errors import CheckpointError, GraphError
 from gossamer.graph import inline, modes
 from gossamer.graph.module import Graph, Input
-from gossamer.graph.transform import WeightTransform, add_transform, transformed_weights, transforms
+from gossamer.graph.transform import (
+    add_transform,
+    class_name,
+    transform_classes,
+    transformed_weights,
+    transforms,
+)
 
 VERSION = 1
 
@@ -192,7 +198,7 @@ def _tensor_state(name: str, tensor: Tensor, persistent: bool) -> dict[str, Any]
 def _transform_states(graph: Graph, weight: str) -> list[dict[str, Any]]:
     return [
         {
-            "class": _class_name(type(transform)),
+            "class": class_name(type(transform)),
             "arguments": {
                 k: v.detach() if isinstance(v, Tensor) else v for k, v in transform.arguments().items()
             },
@@ -259,7 +265,7 @@ def _encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)):
-        return ["list", *(_encode(v) for v in value)]
+        return ["tuple" if isinstance(value, tuple) else "list", *(_encode(v) for v in value)]
     for kind, (type_, encode, _) in _KINDS.items():
         if isinstance(value, type_):
             return [kind, *encode(value)]
@@ -273,7 +279,7 @@ def _decode(value: Any, nodes: Mapping[str, Node]) -> Any:
     if kind == "node":
         return nodes[parts[0]]
     parts = [_decode(p, nodes) for p in parts]
-    return parts if kind == "list" else _KINDS[kind][2](*parts)
+    return parts if kind == "list" else tuple(parts) if kind == "tuple" else _KINDS[kind][2](*parts)
 
 
 def _dtype_name(dtype: torch.dtype) -> str:
@@ -360,23 +366,13 @@ def _restore_modules(state: Mapping[str, Any]) -> nn.Module:
 
 
 def _restore_transform(graph: Graph, weight: str, state: Mapping[str, Any]) -> None:
-    classes = {_class_name(c): c for c in _subclasses(WeightTransform)}
+    classes = transform_classes()
     if state["class"] not in classes:
         raise CheckpointError(
             f"weight {weight!r} has the transform {state['class']!r}, which is not known here: import its "
             "module first"
         )
-    transform = cast(WeightTransform, classes[state["class"]](**state["arguments"]))
+    transform = classes[state["class"]](**state["arguments"])
     for name, parameter in transform.named_parameters():
         parameter.requires_grad_(state["trains"][name])
     add_transform(graph, weight, transform)
-
-
-def _class_name(cls: type[nn.Module]) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _subclasses(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)

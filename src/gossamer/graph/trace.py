@@ -31,7 +31,7 @@ from gossamer.graph.call import Call, bind
 from gossamer.graph.inline import inline_regions
 from gossamer.graph.journal import note
 from gossamer.graph.layers import computed_weights
-from gossamer.graph.module import Graph, is_finite, module_of, source_line
+from gossamer.graph.module import Graph, check_members, is_finite, module_of, source_line
 
 Example = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 
@@ -91,6 +91,10 @@ def _unwrapped(model: Any) -> nn.Module:
 
 
 def _check_weights(model: nn.Module) -> None:
+    try:
+        check_members(model)
+    except GraphError as error:
+        raise TraceError(str(error)) from error
     for path, module in model.named_modules():
         if type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")):
             raise TraceError(f"{path!r} is already quantized ({type(module).__name__}): pass the float model")
@@ -216,10 +220,7 @@ def _build(
     flags = {path: module.training for path, module in model.named_modules(remove_duplicate=False)}
     for path, module in root.named_modules(remove_duplicate=False):
         module.training = flags.get(path, model.training)
-    try:
-        return Graph(root, exported.graph, call.signature(), tied), alike
-    except GraphError as error:
-        raise TraceError(str(error)) from error
+    return Graph(root, exported.graph, call.signature(), tied), alike
 
 
 def _fix_cumulative(working: nn.Module) -> set[str]:

@@ -59,6 +59,7 @@ def add_transform(graph: nn.Module, weight: str, transform: WeightTransform) -> 
     owner, name = _owner(graph, weight)
     device = original(graph, weight).device
     parametrize.register_parametrization(owner, name, transform.to(device), unsafe=True)
+    cast(nn.ModuleDict, owner.parametrizations).train(owner.training)
 
 
 def replace_transform(graph: nn.Module, weight: str, index: int, transform: WeightTransform) -> None:
@@ -70,7 +71,7 @@ def replace_transform(graph: nn.Module, weight: str, index: int, transform: Weig
     steps = _steps(owner, name)
     if steps is None:
         raise IndexError(f"weight {weight!r} has no transforms, so none at {index} to replace")
-    steps[index] = transform.to(original(graph, weight).device)
+    steps[index] = transform.to(original(graph, weight).device).train(owner.training)
 
 
 def transforms(graph: nn.Module, weight: str) -> list[WeightTransform]:
@@ -100,3 +101,21 @@ def represent(graph: nn.Module, weight: str) -> Weight:
     for transform in transforms(graph, weight):
         value = transform.represent(value)
     return value
+
+
+def class_name(cls: type) -> str:
+    """How a transform's class is written down: "gossamer.prune.mask.Mask"."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def transform_classes() -> dict[str, type[WeightTransform]]:
+    """Every kind of transform that has been imported, by :func:`class_name`."""
+    classes: dict[str, type[WeightTransform]] = {}
+    waiting: list[type[WeightTransform]] = [WeightTransform]
+    for cls in waiting:
+        for sub in cls.__subclasses__():
+            waiting.append(sub)
+            classes.setdefault(
+                class_name(sub), sub
+            )  # torch.export leaves proxies, which come after the real one
+    return classes
