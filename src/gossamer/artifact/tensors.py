@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from gossamer import _native
-from gossamer.errors import FormatError
+from gossamer.errors import FormatError, UnsupportedError
 from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, shape
 from gossamer.weights import dtype as decoded_dtype
 
@@ -24,8 +24,18 @@ _MAX_LAG = 64
 
 def write_weight(to: Writer, weight: Weight, coding: Coding) -> None:
     """The shape, the kind, and what the kind needs."""
+    if _too_large(shape(weight)):
+        raise UnsupportedError(
+            f"a weight of shape {shape(weight)} is too large for the format, which holds {layout.MAX_RANK} "
+            f"dimensions and {layout.MAX_ELEMENTS} elements"
+        )
     to.sequence(shape(weight), to.number)
     _write(weight, to, coding, Grid.of(shape(weight)))
+
+
+def _too_large(shape: tuple[int, ...]) -> bool:
+    # Sizes of zero are left out, because NumPy multiplies the others all the same.
+    return len(shape) > layout.MAX_RANK or math.prod(size or 1 for size in shape) > layout.MAX_ELEMENTS
 
 
 @singledispatch
@@ -117,7 +127,7 @@ def read_weight(source: Reader) -> Weight:
     """The weight that :func:`write_weight` wrote; raises FormatError, or WeightError where its parts
     contradict each other."""
     shape = source.sequence(source.size)
-    if len(shape) > layout.MAX_RANK or math.prod(shape) > layout.MAX_ELEMENTS:
+    if _too_large(shape):
         raise FormatError(f"a weight of shape {shape} is too large")
     return _read(source, shape, Grid.of(shape))
 
