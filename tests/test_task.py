@@ -160,7 +160,7 @@ def test_what_can_be_seen_at_once_is_refused_at_once(make, message) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"valid": None}, "no valid batches"),
+        ({"valid": None}, "has no valid"),
         ({"metric": None}, "no metric; give it one"),
         ({"valid": DataLoader(TensorDataset(X[:3], Y[:3]), 8, drop_last=True)}, "gave no batch"),
         ({"valid": DataLoader(Nothing())}, "gave no batch"),
@@ -229,5 +229,7 @@ def test_example_inputs() -> None:
     assert torch.equal(example_inputs(task(calib=[X[:2]])), X[:2])
     assert torch.equal(example_inputs(task(train=BATCHES[1:])), BATCHES[1][0])
     assert torch.equal(example_inputs(task()), BATCHES[0][0])
-    with pytest.raises(TaskError, match="no valid batches"):
+    with pytest.raises(TaskError, match="has no data; give it inputs"):
         example_inputs(Task())
+    with pytest.raises(TaskError, match="gave no inputs"):
+        example_inputs(Task(calib=DataLoader(Nothing())))

@@ -90,8 +90,7 @@ def concatenate(parts: list[Any], what: str) -> Any:
         )
     raise TaskError(
         f"{what} cannot be concatenated over the validation batches: {describe(first)}; return tensors (or "
-        "tuples "
-        "and dicts of tensors) whose first dimension is the batch"
+        "tuples and dicts of tensors) whose first dimension is the batch"
     )
 
 
@@ -101,8 +100,7 @@ def _join_tensors(parts: list[Tensor], what: str) -> Tensor:
         one, other, *_ = sorted(shapes)
         raise TaskError(
             f"{what} have different shapes in different batches: {list(one)} and {list(other)} after the "
-            "batch "
-            "dimension; pad them to one shape in the loader (collate_fn)"
+            "batch dimension; pad them to one shape in the loader (collate_fn)"
         )
     return torch.cat(parts)
 

@@ -86,7 +86,7 @@ def mean_absolute_error(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.double() - targets.double()).abs().mean().item()
 
 
-SMALLER_IS_BETTER = frozenset({error, mean_squared_error, mean_absolute_error})
+SMALLER_IS_BETTER = (error, mean_squared_error, mean_absolute_error)
 
 
 def name(metric: Any) -> str:
@@ -102,8 +102,8 @@ def _classes(metric: str, outputs: Tensor, targets: Tensor) -> Tensor:
     if outputs.dim() < 2 or targets.shape != outputs.shape[:1] + outputs.shape[2:]:
         raise TaskError(
             f"{metric}: outputs {list(outputs.shape)} and targets {list(targets.shape)} do not fit; it "
-            "takes outputs "
-            "[n, classes, ...] with class indices [n, ...]; write a metric of your own for anything else"
+            "takes outputs [n, classes, ...] with class indices [n, ...]; write a metric of your own for "
+            "anything else"
         )
     if targets.is_floating_point() or targets.is_complex():
         raise TaskError(
@@ -117,8 +117,7 @@ def _same_shape(metric: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.shape != targets.shape:
         raise TaskError(
             f"{metric}: outputs {list(outputs.shape)} and targets {list(targets.shape)} differ in shape, "
-            "and would be "
-            "broadcast; reshape one in the loader or in a metric of your own"
+            "and would be broadcast; reshape one in the loader or in a metric of your own"
         )
 
 
@@ -127,8 +126,8 @@ def _tensors(metric: str, outputs: Any, targets: Any) -> None:
         if not isinstance(value, Tensor):
             raise TaskError(
                 f"{metric}: {role} are {describe(value)}, not one tensor; choose the one that counts in a "
-                "metric of "
-                f"your own: lambda outputs, targets: gossamer.metrics.{metric}(outputs[0], targets)"
+                f"metric of your own: lambda outputs, targets: gossamer.metrics.{metric}(outputs[0], "
+                "targets)"
             )
     if outputs.is_floating_point() and bool(torch.isnan(outputs).any()):
         raise TaskError(f"{metric}: the outputs hold NaN; the network or its inputs are broken")

@@ -51,7 +51,7 @@ class Task:
                 raise TaskError(
                     f"Task({role}={describe(function)}): not callable; pass a function of (outputs, targets)"
                 )
-        if self.maximize and self.metric in metrics.SMALLER_IS_BETTER:
+        if self.maximize and any(self.metric is metric for metric in metrics.SMALLER_IS_BETTER):
             name = metrics.name(self.metric)
             raise TaskError(
                 f"Task(metric={name}): smaller is better; write Task(metric={name}, maximize=False)"
@@ -60,6 +60,22 @@ class Task:
     def better(self, metric: float, than: float) -> bool:
         """Whether ``metric`` is better than another value of it."""
         return metric > than if self.maximize else metric < than
+
+    def require(self, part: str) -> Any:
+        """The field called ``part``. Raises TaskError where it is None."""
+        value = getattr(self, part)
+        if value is None:
+            raise TaskError(f"the Task has no {part}; give it one: Task(..., {part}={_EXAMPLES[part]})")
+        return value
+
+
+_EXAMPLES = {
+    "train": "loader",
+    "valid": "loader",
+    "calib": "inputs",
+    "loss": "torch.nn.functional.cross_entropy",
+    "metric": "gossamer.metrics.accuracy",
+}
 
 
 def call(network: Callable[..., Any], inputs: Any) -> Any:
@@ -80,28 +96,33 @@ def device_of(network: nn.Module) -> torch.device:
 
 def training_batches(task: Task) -> Iterator[tuple[Any, Any]]:
     """One epoch of checked ``(inputs, targets)``. Raises TaskError where there is none."""
-    return _batches("train", task.train)
+    return _batches("train", task.require("train"))
 
 
 def validation_batches(task: Task) -> Iterator[tuple[Any, Any]]:
     """The validation set's checked ``(inputs, targets)``. Raises TaskError where there is none."""
-    return _batches("valid", task.valid)
+    return _batches("valid", task.require("valid"))
 
 
 def example_inputs(task: Task) -> Any:
-    """The inputs of the first batch of ``calib``, ``train`` or ``valid``, whichever the Task has first."""
+    """The inputs of the first batch of ``calib``, ``train`` or ``valid``, whichever the Task has first.
+
+    Raises TaskError where it has none of them.
+    """
     if task.calib is not None:
-        return next(iter(task.calib))
+        for inputs in task.calib:
+            return inputs
+        raise TaskError(f"Task(calib={describe(task.calib)}) gave no inputs; pass at least one batch")
+    if task.train is None and task.valid is None:
+        raise TaskError(
+            "the Task has no data; give it inputs: Task(train=loader, ...), or Task(calib=inputs)"
+        )
     return next(training_batches(task) if task.train is not None else validation_batches(task))[0]
 
 
 def loss_of(task: Task, outputs: Any, targets: Any) -> Tensor:
     """``task.loss(outputs, targets)``, checked to be a scalar tensor. Raises TaskError."""
-    if task.loss is None:
-        raise TaskError(
-            "the Task has no loss; give it one: Task(..., loss=torch.nn.functional.cross_entropy)"
-        )
-    loss = task.loss(outputs, targets)
+    loss = task.require("loss")(outputs, targets)
     if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.is_floating_point():
         repair = "; reduce it over the batch: loss.mean()" if isinstance(loss, Tensor) else ""
         raise TaskError(
@@ -118,14 +139,14 @@ def score(run: Run, task: Task, batches: Iterable[Any] | None = None) -> float:
     Everything that is measured, torch graph or native Engine, is measured here, so that the figures can be
     compared. Raises TaskError where the metric, the validation set or their results cannot be used.
     """
-    if task.metric is None:
-        raise TaskError("the Task has no metric; give it one: Task(..., metric=gossamer.metrics.accuracy)")
+    metric = task.require("metric")
+    batches = task.require("valid") if batches is None else batches
     outputs, targets = [], []
-    for batch_inputs, batch_targets in _batches("valid", task.valid if batches is None else batches):
+    for batch_inputs, batch_targets in _batches("valid", batches):
         outputs.append(to_cpu_tensors(run(batch_inputs)))
         targets.append(to_cpu_tensors(batch_targets))
-    value = task.metric(concatenate(outputs, "the outputs"), concatenate(targets, "the targets"))
-    return _checked_metric(task.metric, value)
+    value = metric(concatenate(outputs, "the outputs"), concatenate(targets, "the targets"))
+    return _checked_metric(metric, value)
 
 
 def evaluate(network: nn.Module, task: Task) -> float:
@@ -156,8 +177,7 @@ def evaluate_loss(network: nn.Module, task: Task) -> float:
             if math.isnan(loss):
                 raise TaskError(
                     f"{_called(task.loss)} returned NaN on a validation batch; the inputs, the targets or "
-                    "the weights "
-                    "hold NaN, or the loss takes the logarithm or root of zero"
+                    "the weights hold NaN, or the loss takes the logarithm or root of zero"
                 )
             size = batch_size(inputs)
             total, examples = total + loss * size, examples + size
@@ -165,18 +185,22 @@ def evaluate_loss(network: nn.Module, task: Task) -> float:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; afterwards every submodule is in the mode it was in."""
+def modes_restored(network: nn.Module) -> Iterator[None]:
+    """Afterwards every submodule is in the mode, train or eval, that it was in before."""
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
-        if network.training != modes[0][1]:
-            network.train(modes[0][1])  # a traced graph may do more than set flags
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients."""
+    with modes_restored(network), torch.no_grad():
+        network.eval()
+        yield
 
 
 def _check_loader(role: str, loader: Any) -> None:
@@ -184,8 +208,8 @@ def _check_loader(role: str, loader: Any) -> None:
         return
     if isinstance(loader, Iterator):
         raise TaskError(
-            f"Task({role}={describe(loader)}): this runs only once, and every epoch iterates afresh; pass a "
-            f"DataLoader, or list({role})"
+            f"Task({role}={describe(loader)}): this runs only once, and every epoch iterates afresh; pass "
+            f"a DataLoader, or list({role})"
         )
     if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
         raise TaskError(
@@ -197,24 +221,20 @@ def _check_loader(role: str, loader: Any) -> None:
         raise TaskError(f"Task({role}={loader!r}): empty; pass at least one batch")
 
 
-def _batches(role: str, loader: Iterable[Any] | None) -> Iterator[tuple[Any, Any]]:
-    if loader is None:
-        raise TaskError(f"the Task has no {role} batches; give it some: Task(..., {role}=loader)")
+def _batches(role: str, loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     empty = True
     for batch in loader:
         empty = False
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TaskError(
                 f"Task({role}=...): a batch must be a pair (inputs, targets), and one is "
-                f"{describe(batch)}; wrap the "
-                "loader, for example [((a, b), y) for a, b, y in loader]"
+                f"{describe(batch)}; wrap the loader, for example [((a, b), y) for a, b, y in loader]"
             )
         yield batch[0], batch[1]
     if empty:
         raise TaskError(
             f"Task({role}={describe(loader)}) gave no batch; the dataset is empty, or smaller than one "
-            "batch with "
-            "drop_last=True, or an iterable that runs only once"
+            "batch with drop_last=True, or an iterable that runs only once"
         )
 
 

@@ -20,6 +20,7 @@ from small_tasks import (
     task,
 )
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from gossamer.errors import GraphError, RecipeError, TaskError
 from gossamer.graph import original, record, trace
@@ -159,9 +160,11 @@ def test_nothing_to_train_is_an_error_with_names() -> None:
 @pytest.mark.parametrize("mode", [True, False])
 def test_batch_norm_trains_and_the_mode_is_restored(mode) -> None:
     network = graph().train(mode)
+    network.norm.eval()
     result = PLAN(network, task())
     assert result.training is mode
     assert network.training is mode
+    assert result.norm.training is network.norm.training
     assert not torch.equal(result.norm.running_mean, network.norm.running_mean)
     assert int(result.norm.num_batches_tracked) == int(network.norm.num_batches_tracked) + 3 * 6
 
@@ -257,8 +260,34 @@ def test_small_improvements_do_not_count() -> None:
 
 def test_early_stopping_needs_a_metric() -> None:
     unwatched = Task(train=batches(), loss=F.cross_entropy)
-    with pytest.raises(TaskError, match=r"early_stopping.*validation metric"):
+    with pytest.raises(TaskError, match="the Task has no valid; give it one"):
         Finetune(epochs=1, early_stopping=EarlyStopping())(graph(), unwatched)
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "message"),
+    [
+        (Task(loss=F.cross_entropy), r"no train; give it one: Task\(\.\.\., train=loader\)"),
+        (Task(train=batches()), r"no loss; give it one: Task\(\.\.\., loss="),
+    ],
+)
+def test_what_the_task_lacks_is_named_before_anything_trains(incomplete, message) -> None:
+    for attempt in (PLAN.check, PLAN):
+        with pytest.raises(TaskError, match=message):
+            attempt(graph(), incomplete)
+    Finetune(epochs=0).check(graph(), incomplete)
+
+
+def test_a_loss_without_a_gradient_is_an_error() -> None:
+    detached = Task(train=batches(), loss=lambda o, t: F.cross_entropy(o.detach(), t))
+    with pytest.raises(TaskError, match=r"does not depend on the weights.*\.detach\(\)"):
+        PLAN(graph(), detached)
+
+
+def test_it_trains_where_gradients_are_off() -> None:
+    with torch.no_grad():
+        trained = PLAN(graph(), task())
+    assert same_state(trained, PLAN(graph(), task()))
 
 
 def test_history_tells_every_epoch() -> None:
@@ -310,6 +339,19 @@ def test_a_loader_without_a_length_is_counted() -> None:
         streamed = PLAN(graph(), Task(train=Streamed(), loss=F.cross_entropy))
     assert any("counted 6 batches" in entry.message for entry in notes)
     assert same_state(streamed, PLAN(graph(), Task(train=batches(), loss=F.cross_entropy)))
+
+
+def test_a_loader_that_gives_nothing_is_an_error() -> None:
+    nothing = DataLoader(TensorDataset(*data(3)), 8, drop_last=True)
+    with pytest.raises(TaskError, match="gave no batch; the dataset is empty"):
+        PLAN(graph(), Task(train=nothing, loss=F.cross_entropy))
+
+
+def test_workers_that_remember_are_noted() -> None:
+    remembering = DataLoader(TensorDataset(*data()), 16, num_workers=1, persistent_workers=True)
+    with record() as notes:
+        Finetune(epochs=1)(graph(), Task(train=remembering, loss=F.cross_entropy))
+    assert "persistent_workers" in notes[0].message
 
 
 def test_divergence_is_an_error_with_epoch_step_and_learning_rate() -> None:

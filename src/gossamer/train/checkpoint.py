@@ -134,9 +134,8 @@ class Slot:
             if found.get(name) != wanted.get(name):
                 raise CheckpointError(
                     f"the checkpoint {path} belongs to another run: its {name} is {found.get(name)!r}, and "
-                    "here it is "
-                    f"{wanted.get(name)!r}; give another checkpoint directory, or delete this one to start "
-                    "again"
+                    f"here it is {wanted.get(name)!r}; give another checkpoint directory, or delete this "
+                    "one to start again"
                 )
 
 
@@ -176,7 +175,8 @@ def checkpointing(
     """Trainings inside save to ``directory`` under ``key``, and continue what they find there.
 
     They save after every epoch and, inside an epoch, every ``seconds``, or every ``steps`` steps where that
-    is given.
+    is given (several processes look at that every 20 steps). The main process writes and all of them read,
+    so processes on several machines need a shared directory.
     """
     checkpoints = Checkpoints(Path(directory), key, seconds, steps)
     token = _open.set(checkpoints)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import final
 
-from gossamer.errors import RecipeError, TaskError
+from gossamer.errors import RecipeError
 from gossamer.graph.journal import note
 from gossamer.graph.module import Graph
 from gossamer.graph.passes import Pass
@@ -31,10 +31,11 @@ class Finetune(Pass):
     Masks hold and centroids move, since the weights are trained through their transforms; batch norm and
     dropout are in train mode; frozen parameters stay. ``penalties`` are added to the objective; ``clip``
     bounds the norm of the whole gradient. ``seed`` decides everything that is left to chance, the order of
-    the data too, and the global random generators are afterwards as they were before: same seed, same
-    bytes. The metric is measured on the validation set after every epoch, where the task has both. Under
-    ``torchrun`` or ``accelerate launch`` the processes share each batch; inside :func:`checkpointing` a
-    killed run continues exactly.
+    the data too, and the global random generators are afterwards as they were before: same seed, same bytes
+    (on the same machine with as many threads; some CUDA kernels add in no fixed order). The metric is
+    measured on the validation set after every epoch, where the task has both. Under ``torchrun`` or
+    ``accelerate launch`` the processes share each batch; inside :func:`checkpointing` a killed run continues
+    exactly.
 
     Raises TaskError for a task without what is needed and for a loss that becomes NaN or infinite,
     RecipeError for settings that make no sense and for a network without anything to train, CheckpointError
@@ -59,18 +60,24 @@ class Finetune(Pass):
             raise RecipeError(f"Finetune(clip={self.clip}): give a norm above 0, or None")
         object.__setattr__(self, "penalties", tuple(self.penalties))
 
+    def check(self, graph: Graph, task: Task) -> None:
+        """The task has what training, the objective and early stopping need."""
+        del graph
+        if self.epochs == 0:
+            return
+        task.require("train")
+        self.objective.check(task)
+        if self.early_stopping is not None:
+            task.require("valid")
+            task.require("metric")
+
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """The trained copy, on the graph's device and in its mode."""
         trained = copy.deepcopy(graph)
         if self.epochs == 0:
             note("Finetune", "0 epochs: the network is unchanged")
             return trained
-        if self.early_stopping is not None and (task.valid is None or task.metric is None):
-            raise TaskError(
-                "Finetune(early_stopping=...) watches the validation metric, and the Task has none; give "
-                "it both: "
-                "Task(..., valid=loader, metric=gossamer.metrics.accuracy)"
-            )
+        self.check(graph, task)
         started = time.monotonic()
         with preserved_randomness(task.train, task.valid):
             position = Loop(self, trained, task).run()

@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from gossamer.errors import CheckpointError, TaskError
 from gossamer.graph.journal import note
 from gossamer.graph.module import Graph
 from gossamer.graph.select import select
-from gossamer.task import Task, device_of, evaluate, training_batches
+from gossamer.task import Task, device_of, evaluate, modes_restored, training_batches
 
 from .checkpoint import claim_slot
 from .history import Epoch, publish
-from .parameters import digest, require_finite, trainable, unused_set_aside
+from .parameters import digest, require_finite, trainable, without_gradient_set_aside
 from .penalties import total_penalty
 from .processes import Processes, averaged_buffers
 from .progress import Bar, progress_bar
@@ -63,15 +64,26 @@ class Loop:
         self._slot = claim_slot()
         self._fingerprint = self._identify() if self._slot is not None else {}
         self._position = Position()
+        self._penalized = penalized(network) if plan.penalties else []
         self._unread: list[tuple[Tensor, int]] = []
         self._last_loss = math.nan
         self._read_every = _READ_EVERY.get(self._processes.device.type, _READ_EVERY_ELSEWHERE)
 
     def run(self) -> Position:
         """Train to the end, from the checkpoint where there is one."""
-        home, mode = device_of(self._network), self._network.training
-        self._network.to(self._processes.device).train()
-        with unused_set_aside(self._network):
+        home, device = device_of(self._network), self._processes.device
+        require_finite(self._network)
+        if getattr(self._task.train, "persistent_workers", False):
+            note(
+                "Finetune",
+                "the training loader has persistent_workers: what they draw at random depends on what "
+                "they drew before, so runs with augmentation cannot be repeated exactly",
+            )
+        with modes_restored(self._network), torch.enable_grad(), ExitStack() as cleanup:
+            self._network.to(device).train()
+            self._step_loss = self._plan.objective.begin(self._task, device)
+            if self._processes.count > 1:
+                cleanup.enter_context(without_gradient_set_aside(self._network, self._rehearse))
             self._prepare()
             interrupted = self._resume()
             with progress_bar(self._plan.epochs, self._steps, self._processes.is_main) as bar:
@@ -81,21 +93,17 @@ class Loop:
                     interrupted = None
         if self._position.best.state is not None:
             self._network.load_state_dict(self._position.best.state)
-        self._network.to(home).train(mode)
+        self._network.to(home)
         return self._position
 
     def _prepare(self) -> None:
         plan, processes = self._plan, self._processes
-        require_finite(self._network)
         self._trained = trainable(self._network)
-        self._penalized = penalized(self._network) if plan.penalties else []
-        self._step_loss = plan.objective.begin(self._task, processes.device)
         self._callable = processes.wrap(self._network)
         self._optimizer = plan.optimizer.build(self._trained)
         self._scaler = processes.accelerator.scaler
-        if (
-            self._scaler is not None
-        ):  # float16: steps that overflow are skipped; otherwise the wrapper only costs time
+        if self._scaler is not None:
+            # float16: steps that overflow are skipped. Without a scaler the wrapper would only cost time.
             self._optimizer = processes.accelerator.prepare_optimizer(self._optimizer, device_placement=False)
 
     def _finished(self) -> bool:
@@ -133,8 +141,8 @@ class Loop:
             if next(batches, None) is None:
                 raise CheckpointError(
                     f"the checkpoint was taken {position.step} batches into an epoch, and the training "
-                    "loader "
-                    f"now has {done}; give the loader of the interrupted run, or another checkpoint directory"
+                    f"loader now has {done}; give the loader of the interrupted run, or another checkpoint "
+                    "directory"
                 )
         if interrupted is not None:
             restore_random_state(interrupted)
@@ -152,16 +160,30 @@ class Loop:
             group["lr"] = learning_rate
         return learning_rate
 
-    def _step(self, inputs: Any, targets: Any) -> None:
-        plan, accelerator, device = self._plan, self._processes.accelerator, self._processes.device
-        inputs, targets, weight = self._processes.share(self._task.train, inputs, targets)
+    def _losses(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor | None]:
+        """The objective's loss and the penalty on the weights."""
+        device = self._processes.device
         inputs, targets = to_device(inputs, device), to_device(targets, device)
-        if self._penalized:
-            with parametrize.cached():  # the forward pass and the penalty share one computed weight
-                loss = self._step_loss(self._callable, inputs, targets)
-                penalty = total_penalty(plan.penalties, self._effective_weights)
-        else:
-            loss, penalty = self._step_loss(self._callable, inputs, targets), None
+        if not self._penalized:
+            return self._step_loss(network, inputs, targets), None
+        with parametrize.cached():  # the forward pass and the penalty share one computed weight
+            loss = self._step_loss(network, inputs, targets)
+            return loss, total_penalty(self._plan.penalties, self._effective_weights)
+
+    def _rehearse(self) -> None:
+        """The gradients of one batch."""
+        loss, penalty = self._losses(self._network, *next(training_batches(self._task)))
+        (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+
+    def _step(self, inputs: Any, targets: Any) -> None:
+        plan, accelerator = self._plan, self._processes.accelerator
+        inputs, targets, weight = self._processes.share(self._task.train, inputs, targets)
+        loss, penalty = self._losses(self._callable, inputs, targets)
+        if not loss.requires_grad:
+            raise TaskError(
+                "the training loss does not depend on the weights; compute it with torch operations on "
+                "the outputs as they are, without .item(), .detach(), .argmax() or NumPy"
+            )
         weighted = loss if weight == 1.0 else loss * weight
         accelerator.backward(weighted if penalty is None else weighted + penalty)
         if plan.clip is not None:
@@ -196,8 +218,9 @@ class Loop:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
             return f"{what}: the inputs of this batch hold NaN or infinity; repair the loader"
         return (
-            f"{what}; lower the learning rate, clip the gradients (clip=1.0) or warm up (Cosine(warmup=1)); "
-            "at the first step, look for a logarithm of zero or a division by zero in the loss"
+            f"{what}; lower the learning rate, clip the gradients (clip=1.0) or warm up "
+            "(Cosine(warmup=1)); at the first step, look for a logarithm of zero or a division by zero in "
+            "the loss"
         )
 
     def _finish_epoch(self, bar: Bar) -> None:
@@ -206,6 +229,7 @@ class Loop:
         loss, examples = self._processes.sum(position.loss, position.examples)
         metric = None
         if task.valid is not None and task.metric is not None:
+            seed_loader(task.valid, self._plan.seed, position.epoch)
             # One process measures and tells: equal weights could give another last digit on another machine.
             metric = self._processes.from_main(
                 evaluate(self._network, task) if self._processes.is_main else None
@@ -301,5 +325,6 @@ def count_batches(task: Task) -> int:
 
 def penalized(network: Graph) -> list[tuple[nn.Module, str]]:
     """Where the weights are that penalties apply to: module and attribute."""
-    paths = [layer.weight.rpartition(".") for layer in select(network)]
+    weights = dict.fromkeys(layer.weight for layer in select(network))  # layers may share one
+    paths = [weight.rpartition(".") for weight in weights]
     return [(network.get_submodule(path), name) for path, _, name in paths]

@@ -27,11 +27,19 @@ class Objective(abc.ABC):
         Batches arrive on ``device`` already. Raises TaskError where the task lacks what the objective needs.
         """
 
+    def check(self, task: Task) -> None:
+        """Raise TaskError where the task lacks what the objective needs."""
+        del task
+
 
 @final
 @dataclass(frozen=True)
 class TaskLoss(Objective):
     """The Task's own loss."""
+
+    def check(self, task: Task) -> None:
+        """A loss is needed."""
+        task.require("loss")
 
     def begin(self, task: Task, device: torch.device) -> StepLoss:
         """``task.loss(network(inputs), targets)``, checked at every step."""

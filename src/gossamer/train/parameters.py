@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,6 @@ import torch.fx
 from torch import nn
 
 from gossamer.errors import GraphError, RecipeError
-from gossamer.graph.transform import original, transformed_weights
 
 
 def trainable(network: nn.Module) -> list[nn.Parameter]:
@@ -25,9 +24,8 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise RecipeError(
             f"Finetune: nothing to train: the network has {len(names)} parameters ({listed or 'none'}), "
-            "and none requires "
-            "a gradient; call requires_grad_(True) on those that should train, or take the pass out of the "
-            "recipe"
+            "and none requires a gradient; call requires_grad_(True) on those that should train, or take "
+            "the pass out of the recipe"
         )
     return found
 
@@ -38,41 +36,33 @@ def require_finite(network: nn.Module) -> None:
         if not bool(torch.isfinite(parameter).all()):
             raise GraphError(
                 f"{name} holds NaN or infinity before any training; load a sound network (its training "
-                "diverged, or "
-                "its file is damaged)"
+                "diverged, or its file is damaged)"
             )
 
 
 @contextmanager
-def unused_set_aside(network: nn.Module) -> Iterator[None]:
-    """Let parameters that no gradient reaches (that under a codebook) not require one for a while.
+def without_gradient_set_aside(network: nn.Module, rehearse: Callable[[], None]) -> Iterator[None]:
+    """Let parameters that get no gradient (that under a codebook, an unused head) not require one for a while.
 
-    They are left exactly as they are: no weight decay, no exchange between processes.
+    An optimizer leaves them alone anyway, but processes that exchange gradients would wait for theirs.
+    ``rehearse`` computes the gradients of one batch; what it does to buffers is undone.
     """
-    unused = list(_unused(network))
-    for parameter in unused:
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    rehearse()
+    idle = [
+        parameter for parameter in network.parameters() if parameter.requires_grad and parameter.grad is None
+    ]
+    network.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    for parameter in idle:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in unused:
+        for parameter in idle:
             parameter.requires_grad_(True)
-
-
-def _unused(network: nn.Module) -> Iterator[nn.Parameter]:
-    for weight in transformed_weights(network):
-        parameter = original(network, weight)
-        if isinstance(parameter, nn.Parameter) and parameter.requires_grad:
-            path, _, name = weight.rpartition(".")
-            if not _reaches(getattr(network.get_submodule(path), name), parameter):
-                yield parameter
-
-
-def _reaches(effective: torch.Tensor, parameter: nn.Parameter) -> bool:
-    if not effective.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(effective.sum(), parameter, allow_unused=True)
-    return gradient is not None
 
 
 def digest(network: nn.Module) -> str:

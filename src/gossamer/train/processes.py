@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data.distributed import DistributedSampler
 
 from gossamer._nested import batch_size, slice_batch
@@ -25,9 +26,7 @@ class Processes:
     """
 
     def __init__(self, home: torch.device) -> None:
-        # Buffers are averaged after an epoch; by default the main process's would overwrite the others.
-        exchange = DistributedDataParallelKwargs(broadcast_buffers=False)
-        self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[exchange])
+        self.accelerator = Accelerator(device_placement=False)
         self.count: int = self.accelerator.num_processes
         self.rank: int = self.accelerator.process_index
         self.is_main: bool = self.accelerator.is_main_process
@@ -37,6 +36,9 @@ class Processes:
         """The network as it is called while training: gradients averaged, mixed precision as launched."""
         # Accelerate marks and patches what it prepares: it gets a shell, so that the network stays as it is.
         prepared: nn.Module = self.accelerator.prepare_model(_Shell(network))
+        if isinstance(prepared, DistributedDataParallel):
+            # Buffers are averaged after an epoch; by default the main process's would overwrite the others.
+            prepared.broadcast_buffers = False
         return prepared
 
     def share(self, loader: Any, inputs: Any, targets: Any) -> tuple[Any, Any, float]:

@@ -54,8 +54,7 @@ class _RichBar(Bar):
         metric = "" if record.metric is None else f"  metric {record.metric:.4f}"
         self._progress.console.print(
             f"epoch {record.number}/{self._epochs}  loss {record.loss:.4f}{metric}  lr "
-            f"{record.learning_rate:.2e}"
-            f"  {record.seconds:.1f} s",
+            f"{record.learning_rate:.2e}  {record.seconds:.1f} s",
             highlight=False,
         )
 
