@@ -1,5 +1,7 @@
 #include "runtime/builder.h"
 
+#include <utility>
+
 #include "runtime/errors.h"
 
 namespace gossamer {

@@ -1,7 +1,6 @@
 // Puts a Model together from names, checking that it is well formed. Every error is a ModelError or Unsupported.
 #pragma once
 
-#include <set>
 #include <unordered_map>
 
 #include "runtime/model.h"
