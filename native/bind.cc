@@ -1,7 +1,12 @@
 // The only file under native/ that knows Python: arrays in, arrays out, C++ exceptions mapped to gossamer.errors.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -9,6 +14,10 @@
 #include "codec/symbols.h"
 #include "codec/text.h"
 #include "codec/values.h"
+#include "kernels/check.h"
+#include "runtime/builder.h"
+#include "runtime/engine.h"
+#include "runtime/errors.h"
 
 namespace nb = nanobind;
 
@@ -90,7 +99,382 @@ static void bind_codec(nb::module_& m) {
 }
 
 // --- engine: runtime and kernels (native/runtime/, native/kernels/) ----------------------------------------------
-static void bind_engine(nb::module_& m) { (void)m; }
+namespace engine = gossamer;
+
+[[noreturn]] static void raise(const char* error, const std::string& message) {
+  PyErr_SetString(nb::module_::import_("gossamer.errors").attr(error).ptr(), message.c_str());
+  throw nb::python_error();
+}
+
+static engine::Shape to_shape(nb::handle sizes) {
+  engine::Shape shape;
+  for (nb::handle size : sizes) shape.push_back(nb::cast<int64_t>(size));
+  return shape;
+}
+
+static nb::tuple to_tuple(const engine::Shape& shape) {
+  nb::list sizes;
+  for (const int64_t size : shape) sizes.append(size);
+  return nb::tuple(sizes);
+}
+
+// A contiguous array's memory while this object lives, through the buffer protocol (which costs less than DLPack).
+class Memory {
+ public:
+  Memory(nb::handle array, bool writable) {
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) throw nb::python_error();
+  }
+  Memory(Memory&& other) noexcept : view_(std::exchange(other.view_, Py_buffer{})) {}
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory() {
+    if (view_.obj) PyBuffer_Release(&view_);
+  }
+
+  std::byte* data() const { return static_cast<std::byte*>(view_.buf); }
+  int64_t bytes() const { return view_.len; }
+  std::span<const int64_t> sizes() const {
+    static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
+    return {reinterpret_cast<const int64_t*>(view_.shape), static_cast<size_t>(view_.ndim)};
+  }
+  bool holds(engine::DType dtype) const {
+    const std::string_view format = view_.format ? view_.format : "B";
+    switch (dtype) {
+      case engine::DType::float32: return format == "f";
+      case engine::DType::int64: return format == "l" || format == "q";
+      case engine::DType::int32: return format == "i" || (format == "l" && view_.itemsize == 4);
+      case engine::DType::boolean: return format == "?";
+      case engine::DType::uint8: return format == "B";
+      case engine::DType::int8: return format == "b";
+    }
+    return false;
+  }
+
+ private:
+  Py_buffer view_{};
+};
+
+static std::shared_ptr<std::byte[]> copy_of(const Memory& memory) {
+  auto copy = engine::allocate(memory.bytes());
+  std::copy_n(memory.data(), memory.bytes(), copy.get());
+  return copy;
+}
+
+static engine::Tensor to_tensor(nb::handle array) {
+  const std::string dtype = nb::cast<std::string>(nb::str(array.attr("dtype").attr("name")));
+  const auto type = engine::dtype_from_name(dtype);
+  if (!type) throw engine::Unsupported("an array of " + dtype + "; float32, int64, int32, int8, uint8 and bool are supported");
+  return {*type, to_shape(array.attr("shape")), copy_of(Memory(array, false))};
+}
+
+// An attribute as gossamer.artifact.program has them: a number, a text, a tuple of one kind, or an array.
+static engine::Attribute to_attribute(nb::handle value) {
+  if (nb::isinstance<nb::int_>(value)) return nb::cast<int64_t>(value);
+  if (nb::isinstance<nb::float_>(value)) return static_cast<float>(nb::cast<double>(value));
+  if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
+  if (!nb::isinstance<nb::tuple>(value)) return to_tensor(value);
+  const nb::tuple items = nb::borrow<nb::tuple>(value);
+  if (items.size() == 0 || nb::isinstance<nb::int_>(items[0])) return nb::cast<std::vector<int64_t>>(items);
+  if (nb::isinstance<nb::str>(items[0])) return nb::cast<std::vector<std::string>>(items);
+  return nb::cast<std::vector<float>>(items);
+}
+
+static std::vector<float> to_floats(nb::handle array) {
+  const Memory memory(array, false);
+  const auto* values = reinterpret_cast<const float*>(memory.data());
+  return {values, values + memory.bytes() / 4};
+}
+
+static decltype(engine::Port::shape) to_port_shape(nb::handle sizes) {
+  if (sizes.is_none()) return std::nullopt;
+  decltype(engine::Port::shape)::value_type shape;
+  for (nb::handle size : sizes) {
+    if (size.is_none()) shape.emplace_back();
+    else if (nb::isinstance<nb::str>(size)) shape.emplace_back(nb::cast<std::string>(size));
+    else shape.emplace_back(nb::cast<int64_t>(size));
+  }
+  return shape;
+}
+
+static void bind_builder(nb::module_& m) {
+  using engine::ModelBuilder;
+  nb::class_<ModelBuilder>(m, "ModelBuilder")
+      .def(nb::init<>())
+      .def("set_opset", &ModelBuilder::set_opset)
+      .def("add_input", [](ModelBuilder& b, const std::string& name, const std::string& dtype, nb::object shape) {
+        b.add_input(name, dtype, to_port_shape(shape));
+      }, nb::arg("name"), nb::arg("dtype"), nb::arg("shape").none())
+      .def("add_dense", [](ModelBuilder& b, const std::string& name, nb::object array, const std::string& note) {
+        b.add_dense(name, to_tensor(array), note);
+      })
+      .def("add_codebook", [](ModelBuilder& b, const std::string& name, nb::object codes, nb::object centroids) {
+        const int bytes = nb::cast<int>(codes.attr("dtype").attr("itemsize"));
+        b.add_codebook(name, to_shape(codes.attr("shape")), {bytes, copy_of(Memory(codes, false)), to_floats(centroids)});
+      })
+      .def("add_sparse", [](ModelBuilder& b, const std::string& name, nb::object shape, nb::object positions,
+                            nb::object values, nb::object codes) {
+        const Memory at(positions, false);
+        const auto* first = reinterpret_cast<const int64_t*>(at.data());
+        engine::SparseWeight weight{{first, first + at.bytes() / 8}, to_floats(values), 0, nullptr};
+        if (!codes.is_none()) {
+          const Memory memory(codes, false);
+          weight.code_bytes = nb::cast<int>(codes.attr("dtype").attr("itemsize"));
+          if (memory.bytes() != static_cast<int64_t>(weight.positions.size()) * weight.code_bytes) {
+            throw engine::ModelError("weight '" + name + "': not one index per position");
+          }
+          weight.codes = copy_of(memory);
+        }
+        b.add_sparse(name, to_shape(shape), std::move(weight));
+      }, nb::arg("name"), nb::arg("shape"), nb::arg("positions"), nb::arg("values"), nb::arg("codes").none())
+      .def("add_node", [](ModelBuilder& b, const std::string& op, const std::string& name,
+                          const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                          nb::dict attributes) {
+        std::map<std::string, engine::Attribute, std::less<>> converted;
+        for (const auto& [key, value] : attributes) converted.emplace(nb::cast<std::string>(key), to_attribute(value));
+        b.add_node(op, name, inputs, outputs, std::move(converted));
+      })
+      .def("add_output", &ModelBuilder::add_output);
+}
+
+// gossamer.Engine's native half: an engine and NumPy's `empty`, which makes the outputs.
+class NativeEngine {
+ public:
+  NativeEngine(engine::ModelBuilder& builder, int threads, const std::string& isa)
+      : engine_(builder.take(), threads, *engine::isa_from_name(isa)), empty_(nb::module_::import_("numpy").attr("empty")) {
+    for (const int value : engine_.model().outputs) {
+      types_.push_back(nb::str(engine::dtype_name(engine_.model().values[static_cast<size_t>(value)].dtype)));
+    }
+  }
+
+  // `repeats`: how often to run on the same inputs; more than once only to measure.
+  nb::list run(nb::list arrays, int64_t repeats) {
+    const std::vector<Memory> inputs = memories(arrays, false);
+    check_types(inputs);
+    const auto plan = plan_for(inputs);
+    nb::list results;
+    for (size_t i = 0; i < types_.size(); ++i) results.append(empty_(to_tuple(plan->outputs[i].shape), types_[i]));
+    const std::vector<Memory> outputs = memories(results, true);
+    std::vector<const std::byte*> from;
+    std::vector<std::byte*> to;
+    for (const Memory& memory : inputs) from.push_back(memory.data());
+    for (const Memory& memory : outputs) to.push_back(memory.data());
+    try {
+      nb::gil_scoped_release release;
+      for (int64_t i = 0; i < repeats; ++i) plan->run(from, to, engine_.pool());
+    } catch (const engine::ShapeError& error) {
+      raise("InputError", error.what());
+    }
+    return results;
+  }
+
+  nb::list explain(nb::list arrays) {
+    nb::list rows;
+    for (const engine::Explanation& row : plan_for(memories(arrays, false))->explanations) {
+      nb::list inputs;
+      for (const engine::Shape& shape : row.inputs) inputs.append(to_tuple(shape));
+      rows.append(nb::make_tuple(row.op, row.name, nb::tuple(inputs), to_tuple(row.output), row.kernel, row.note,
+                                 row.weight_bytes, row.activation_bytes, row.macs));
+    }
+    return rows;
+  }
+
+  // Bytes of working memory of one run, and how many such blocks exist, for inputs of these shapes.
+  nb::tuple memory(nb::list arrays) {
+    const auto plan = plan_for(memories(arrays, false));
+    return nb::make_tuple(plan->arena_bytes, plan->contexts());
+  }
+
+  int threads() { return engine_.pool().threads(); }
+  int64_t plans_made() const { return engine_.plans_made(); }
+
+ private:
+  static std::vector<Memory> memories(nb::list arrays, bool writable) {
+    std::vector<Memory> result;
+    result.reserve(arrays.size());
+    for (nb::handle array : arrays) result.emplace_back(array, writable);
+    return result;
+  }
+
+  void check_types(const std::vector<Memory>& inputs) const {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const engine::Port& port = engine_.model().inputs[i];
+      if (inputs[i].holds(port.dtype)) continue;
+      raise("InputError", "input '" + engine_.model().values[static_cast<size_t>(port.value)].name + "' must be of dtype " +
+                              engine::dtype_name(port.dtype) + ": convert it with .astype('" + engine::dtype_name(port.dtype) + "')");
+    }
+  }
+
+  std::shared_ptr<const engine::Plan> plan_for(const std::vector<Memory>& inputs) {
+    std::vector<engine::Engine::Sizes> sizes;
+    for (const Memory& memory : inputs) sizes.push_back(memory.sizes());
+    try {
+      nb::gil_scoped_release release;
+      return engine_.plan(sizes);
+    } catch (const engine::ShapeError& error) {
+      raise("InputError", error.what());
+    }
+  }
+
+  engine::Engine engine_;
+  nb::object empty_;
+  std::vector<nb::object> types_;
+};
+
+// Any row of a kernel table on plain arrays, for the tests and benchmarks: sizes and parameters by name, as the members
+// of the table's Args are called.
+class Fields {
+ public:
+  explicit Fields(nb::kwargs values) : values_(std::move(values)) {}
+  template <class T>
+  T number(const char* name, T otherwise) const {
+    return values_.contains(name) ? nb::cast<T>(values_[name]) : otherwise;
+  }
+  template <class T>
+  T* array(const char* name) {
+    if (!values_.contains(name) || values_[name].is_none()) return nullptr;
+    memory_.emplace_back(values_[name], !std::is_const_v<T>);
+    return reinterpret_cast<T*>(memory_.back().data());
+  }
+  float low() const { return number("low", -std::numeric_limits<float>::infinity()); }
+  float high() const { return number("high", std::numeric_limits<float>::infinity()); }
+
+ private:
+  nb::kwargs values_;
+  std::vector<Memory> memory_;
+};
+
+static engine::GemmArgs gemm_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 0); };
+  engine::GemmArgs g{size("m"), size("n"), size("k"), f.array<const float>("a"), size("a_row"), size("a_k")};
+  g.b = f.array<const float>("b");
+  g.c = f.array<float>("c");
+  g.c_stride = size("n");
+  g.row_bias = f.array<const float>("row_bias");
+  g.column_bias = f.array<const float>("column_bias");
+  g.residual = f.array<const float>("residual");
+  g.low = f.low();
+  g.high = f.high();
+  return g;
+}
+
+static engine::ConvArgs conv_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+  const engine::ConvShape shape{size("batch"), size("groups"), size("in_channels"), size("in_h"), size("in_w"),
+                                size("out_channels"), size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"),
+                                size("stride_h"), size("stride_w"), size("dilation_h"), size("dilation_w"),
+                                size("pad_top"), size("pad_left")};
+  return {shape, f.array<const float>("x"), f.array<const float>("weights"), f.array<const float>("bias"),
+          f.array<const float>("residual"), f.array<float>("y"), f.low(), f.high()};
+}
+
+static engine::PoolArgs pool_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+  return {f.number("average", false), f.number("count_padding", false), size("planes"), size("in_h"), size("in_w"),
+          size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"), size("stride_h"), size("stride_w"),
+          size("dilation_h"), size("dilation_w"), size("pad_top"), size("pad_left"), size("pad_bottom"),
+          size("pad_right"), f.array<const float>("x"), f.array<float>("y")};
+}
+
+static engine::SparseArgs sparse_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int>(name, 0); };
+  const engine::SparseMatrix w{size("rows"), size("columns"), f.array<const uint32_t>("starts"),
+                               f.array<const void>("indices"), size("index_bytes"), f.array<const float>("values"),
+                               f.array<const void>("codes"), size("code_bytes"), size("centroid_count")};
+  return {w, size("batch"), f.array<const float>("x"), f.array<const float>("bias"), f.array<const float>("residual"),
+          f.array<float>("y"), f.low(), f.high()};
+}
+
+template <class Args>
+static void bind_check(nb::module_& m, const char* name, void (*check)(const std::string&, Args), Args (*read)(Fields&)) {
+  m.def(name, [check, read](const std::string& row, nb::kwargs values) {
+    Fields fields(std::move(values));
+    check(row, read(fields));
+  });
+}
+
+static void bind_row_checks(nb::module_& m) {
+  const auto plain = [&m](const char* name, auto check, auto read) {
+    m.def(name, [check, read](const std::string& row, nb::kwargs values) {
+      Fields fields(std::move(values));
+      check(row, read(fields, fields.array<const float>("x"), fields.array<float>("y")));
+    });
+  };
+  plain("check_unary", engine::check_unary, [](Fields& f, const float* x, float* y) {
+    return engine::UnaryArgs{static_cast<engine::Unary>(f.number("op", 0)), f.number<int64_t>("n", 0), x, y,
+                             f.number("a", 0.0f), f.number("b", 0.0f)};
+  });
+  plain("check_binary", engine::check_binary, [](Fields& f, const float* x, float* y) {
+    return engine::BinaryArgs{static_cast<engine::Binary>(f.number("op", 0)), f.number<int64_t>("n", 0), x,
+                              f.array<const float>("b"), y, f.number("a_step", 1), f.number("b_step", 1), f.low(), f.high()};
+  });
+  plain("check_affine", engine::check_affine, [](Fields& f, const float* x, float* y) {
+    const auto size = [&](const char* name) { return f.number<int64_t>(name, 0); };
+    return engine::AffineArgs{size("planes"), size("channels"), size("inner"), x, f.array<const float>("scale"),
+                              f.array<const float>("shift"), y, f.low(), f.high()};
+  });
+  plain("check_softmax", engine::check_softmax, [](Fields& f, const float* x, float* y) {
+    const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+    return engine::SoftmaxArgs{size("outer"), size("n"), size("inner"), f.number("logarithm", false), x, y};
+  });
+  plain("check_reduce", engine::check_reduce, [](Fields& f, const float* x, float* y) {
+    const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+    return engine::ReduceArgs{static_cast<engine::Reduction>(f.number("op", 0)), size("outer"), size("n"), size("inner"), x, y};
+  });
+  plain("check_layer_norm", engine::check_layer_norm, [](Fields& f, const float* x, float* y) {
+    return engine::LayerNormArgs{f.number<int64_t>("outer", 0), f.number<int64_t>("n", 0), f.number("epsilon", 1e-5f), x,
+                                 f.array<const float>("scale"), f.array<const float>("shift"), y};
+  });
+}
+
+static void bind_kernels(nb::module_& m) {
+  m.def("machine_isas", [] {
+    std::vector<std::string> names;
+    for (const engine::Isa isa : engine::machine_isas()) names.emplace_back(engine::isa_name(isa));
+    return names;
+  });
+  m.def("kernel_rows", [] {
+    std::vector<std::pair<std::string, std::string>> rows;
+    for (const engine::RowName& row : engine::kernel_rows()) rows.emplace_back(row.name, engine::isa_name(row.isa));
+    return rows;
+  });
+  bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
+  bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
+  bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);
+  bind_check<engine::SparseArgs>(m, "check_sparse", engine::check_sparse, sparse_fields);
+  bind_check<engine::CodebookArgs>(m, "check_codebook", engine::check_codebook, [](Fields& f) {
+    return engine::CodebookArgs{gemm_fields(f), f.array<const void>("codes"), f.number("code_bytes", 1),
+                                f.array<const float>("centroids"), f.number("centroid_count", 0)};
+  });
+  bind_row_checks(m);
+}
+
+static void bind_engine(nb::module_& m) {
+  nb::register_exception_translator([](const std::exception_ptr& raised, void*) {
+    const auto set = [](const char* error, const std::exception& e) {
+      PyErr_SetString(nb::module_::import_("gossamer.errors").attr(error).ptr(), e.what());
+    };
+    try {
+      std::rethrow_exception(raised);
+    } catch (const engine::Unsupported& error) {
+      set("UnsupportedError", error);
+    } catch (const engine::ModelError& error) {
+      set("FormatError", error);
+    } catch (const engine::ShapeError& error) {
+      set("FormatError", error);
+    }
+  });
+  bind_builder(m);
+  bind_kernels(m);
+  m.def("operators", engine::operator_names);
+  nb::class_<NativeEngine>(m, "NativeEngine")
+      .def(nb::init<engine::ModelBuilder&, int, const std::string&>(), nb::arg("builder"), nb::arg("threads"), nb::arg("isa"))
+      .def("run", &NativeEngine::run, nb::arg("inputs"), nb::arg("repeats") = 1)
+      .def("explain", &NativeEngine::explain, nb::arg("inputs"))
+      .def("memory", &NativeEngine::memory, nb::arg("inputs"))
+      .def_prop_ro("threads", &NativeEngine::threads)
+      .def_prop_ro("plans_made", &NativeEngine::plans_made);
+}
 
 NB_MODULE(_native, m) {
   m.doc() = "gossamer's native codec and engine; use gossamer.Engine and gossamer.artifact, not this module.";

@@ -1,0 +1,112 @@
+#include "kernels/check.h"
+
+#include "kernels/codebook/reference.h"
+#include "kernels/conv/reference.h"
+#include "kernels/elementwise/reference.h"
+#include "kernels/gemm/reference.h"
+#include "kernels/pool/reference.h"
+#include "kernels/rows/reference.h"
+#include "kernels/sparse/reference.h"
+
+namespace gossamer {
+namespace {
+
+template <class Table>
+void add_rows(const Table& table, std::vector<RowName>& all) {
+  for (const auto& row : table) all.push_back({row.name, row.isa});
+}
+
+// The row of that name; nothing for the reference.
+template <class AnyRow, size_t kRows>
+const AnyRow* find(const AnyRow (&table)[kRows], const std::string& name) {
+  const std::string first = table[0].name;
+  if (name == first.substr(0, first.find('/')) + "/reference") return nullptr;
+  for (const AnyRow& row : table) {
+    if (name == row.name && row.isa <= machine_isa()) return &row;
+  }
+  throw std::invalid_argument("no kernel '" + name + "' on this machine");
+}
+
+template <class Args, class AnyRow, size_t kRows>
+void check_plain(const AnyRow (&table)[kRows], void (*reference)(const Args&), const std::string& name, const Args& args) {
+  if (const AnyRow* row = find(table, name)) row->run(args);
+  else reference(args);
+}
+
+}  // namespace
+
+std::vector<RowName> kernel_rows() {
+  std::vector<RowName> all;
+  add_rows(kGemmKernels, all);
+  add_rows(kCodebookKernels, all);
+  add_rows(kConvKernels, all);
+  add_rows(kPoolKernels, all);
+  add_rows(kSparseKernels, all);
+  add_rows(kUnaryKernels, all);
+  add_rows(kBinaryKernels, all);
+  add_rows(kAffineKernels, all);
+  add_rows(kSoftmaxKernels, all);
+  add_rows(kReduceKernels, all);
+  add_rows(kLayerNormKernels, all);
+  return all;
+}
+
+void check_gemm(const std::string& name, GemmArgs args) {
+  const GemmKernel* row = find(kGemmKernels, name);
+  if (!row) return gemm_reference(args);
+  std::vector<float> packed(static_cast<size_t>(packed_size(args.k, args.n, row->tile.width)));
+  pack_b(args.k, args.n, args.b, args.n, 1, row->tile.width, packed.data());
+  args.b = packed.data();
+  args.panel_end = panel_count(args.n, row->tile.width);
+  row->run(args);
+}
+
+void check_codebook(const std::string& name, CodebookArgs args) {
+  const CodebookKernel* row = find(kCodebookKernels, name);
+  if (!row) return codebook_reference(args);
+  GemmArgs& g = args.gemm;
+  std::vector<uint16_t> packed(static_cast<size_t>(packed_size(g.k, g.n, row->tile.width)));
+  if (args.code_bytes == 1) {
+    pack_codes(g.k, g.n, static_cast<const uint8_t*>(args.codes), g.n, 1, row->tile.width, reinterpret_cast<uint8_t*>(packed.data()));
+  } else {
+    pack_codes(g.k, g.n, static_cast<const uint16_t*>(args.codes), g.n, 1, row->tile.width, packed.data());
+  }
+  args.codes = packed.data();
+  g.panel_end = panel_count(g.n, row->tile.width);
+  row->run(args);
+}
+
+void check_conv(const std::string& name, ConvArgs args) {
+  const ConvKernel* row = find(kConvKernels, name);
+  if (!row) return conv_reference(args);
+  std::vector<float> packed(static_cast<size_t>(packed_weights_size(args.shape, row->tile.rows)));
+  pack_weights(args.shape, args.weights, row->tile.rows, packed.data());
+  std::vector<float> scratch(kConvScratch);
+  args.weights = packed.data();
+  args.scratch = scratch.data();
+  args.task_end = conv_tasks(args.shape, row->tile.width);
+  row->run(args);
+}
+
+void check_pool(const std::string& name, PoolArgs args) {
+  std::vector<float> scratch(static_cast<size_t>(pool_scratch(args)));
+  args.scratch = scratch.data();
+  args.plane_end = args.planes;
+  check_plain(kPoolKernels, pool_reference, name, args);
+}
+
+void check_sparse(const std::string& name, SparseArgs args) {
+  std::vector<float> scratch(static_cast<size_t>(args.w.columns * kSparseLanes));
+  args.scratch = scratch.data();
+  args.row_end = args.w.rows;
+  check_plain(kSparseKernels, sparse_reference, name, args);
+}
+
+void check_unary(const std::string& name, const UnaryArgs& args) { check_plain(kUnaryKernels, unary_reference, name, args); }
+void check_binary(const std::string& name, const BinaryArgs& args) { check_plain(kBinaryKernels, binary_reference, name, args); }
+void check_affine(const std::string& name, const AffineArgs& args) { check_plain(kAffineKernels, affine_reference, name, args); }
+void check_softmax(const std::string& name, const SoftmaxArgs& args) { check_plain(kSoftmaxKernels, softmax_reference, name, args); }
+void check_reduce(const std::string& name, const ReduceArgs& args) { check_plain(kReduceKernels, reduce_reference, name, args); }
+void check_layer_norm(const std::string& name, const LayerNormArgs& args) { check_plain(kLayerNormKernels, layer_norm_reference, name, args); }
+
+}  // namespace gossamer

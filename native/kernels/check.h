@@ -1,0 +1,41 @@
+// Runs any row of any kernel table, or its reference, on plain arrays: packs, allocates scratch, calls. What tests and
+// benchmarks use; the engine does not.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/codebook/codebook.h"
+#include "kernels/conv/conv.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/pool/pool.h"
+#include "kernels/rows/rows.h"
+#include "kernels/sparse/sparse.h"
+
+namespace gossamer {
+
+struct RowName {
+  std::string name;  // "gemm/avx2"
+  Isa isa;
+};
+
+// Every row of every table.
+std::vector<RowName> kernel_rows();
+
+// `row`: a name of kernel_rows(), or "family/reference". std::invalid_argument for another name, or for an instruction
+// set that this machine lacks. Matrices and weights are row-major as the reference.h of the family has them.
+void check_gemm(const std::string& row, GemmArgs args);
+void check_codebook(const std::string& row, CodebookArgs args);
+void check_conv(const std::string& row, ConvArgs args);
+void check_pool(const std::string& row, PoolArgs args);
+void check_sparse(const std::string& row, SparseArgs args);
+void check_unary(const std::string& row, const UnaryArgs& args);
+void check_binary(const std::string& row, const BinaryArgs& args);
+void check_affine(const std::string& row, const AffineArgs& args);
+void check_softmax(const std::string& row, const SoftmaxArgs& args);
+void check_reduce(const std::string& row, const ReduceArgs& args);
+void check_layer_norm(const std::string& row, const LayerNormArgs& args);
+
+}  // namespace gossamer

@@ -1,0 +1,11 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx2.h"
+
+#include "kernels/elementwise/body.h"
+
+namespace gossamer {
+void unary_avx2(const UnaryArgs& args) { ::unary(args); }
+void binary_avx2(const BinaryArgs& args) { ::binary(args); }
+void affine_avx2(const AffineArgs& args) { ::affine(args); }
+}  // namespace gossamer
+#endif

@@ -1,0 +1,90 @@
+// Functions of one element, of two, and of one with a scale and shift per channel; fp32. NaN passes through all of them.
+// Errors in units in the last place: docs/numerics.md, table of section 3.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/row.h"
+
+namespace gossamer {
+
+// y = f(x); a and b are the parameters that the comment names.
+enum class Unary {
+  abs,
+  clip,          // min(b, max(a, x)); Relu is a = 0, b = inf
+  exp,
+  hard_sigmoid,  // clip(a x + b, 0, 1)
+  hard_swish,    // x clip(x / 6 + 1/2, 0, 1)
+  leaky_relu,    // x < 0 ? a x : x
+  neg,
+  reciprocal,
+  sigmoid,       // 1 / (1 + e^-x)
+  sqrt,
+  tanh,
+  // From here on one element at a time, through the C library, on every instruction set.
+  ceil,
+  cos,
+  elu,           // x < 0 ? a (e^x - 1) : x
+  erf,
+  floor,
+  gelu,          // x (1 + erf(x / sqrt 2)) / 2
+  gelu_tanh,     // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+  log,
+  round,         // to the nearest, ties to even
+  sign,
+  sin,
+  softplus,      // log(1 + e^x)
+};
+inline constexpr Unary kFirstScalarUnary = Unary::ceil, kLastUnary = Unary::softplus;
+
+struct UnaryArgs {
+  Unary op;
+  int64_t n = 0;
+  const float* x = nullptr;
+  float* y = nullptr;  // may be x
+  float a = 0, b = 0;
+};
+
+enum class Binary { add, sub, mul, div, max, min, pow };
+inline constexpr Binary kLastBinary = Binary::pow;
+
+// y[i] = clamp(op(a[i a_step], b[i b_step]), low, high); a step is 0 or 1.
+struct BinaryArgs {
+  Binary op;
+  int64_t n = 0;
+  const float* a = nullptr;
+  const float* b = nullptr;
+  float* y = nullptr;  // may be a or b
+  int a_step = 1, b_step = 1;
+  float low = 0, high = 0;
+};
+
+// y[p, i] = clamp(scale[p mod channels] x[p, i] + shift[p mod channels], low, high), planes of `inner` elements.
+struct AffineArgs {
+  int64_t planes = 0, channels = 0, inner = 0;
+  const float* x = nullptr;
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  float* y = nullptr;  // may be x
+  float low = 0, high = 0;
+};
+
+extern const Row<void (*)(const UnaryArgs&)> kUnaryKernels[kRowCount];
+extern const Row<void (*)(const BinaryArgs&)> kBinaryKernels[kRowCount];
+extern const Row<void (*)(const AffineArgs&)> kAffineKernels[kRowCount];
+
+void unary_portable(const UnaryArgs&);
+void unary_avx2(const UnaryArgs&);
+void unary_avx512(const UnaryArgs&);
+void binary_portable(const BinaryArgs&);
+void binary_avx2(const BinaryArgs&);
+void binary_avx512(const BinaryArgs&);
+void affine_portable(const AffineArgs&);
+void affine_avx2(const AffineArgs&);
+void affine_avx512(const AffineArgs&);
+
+// One element at a time, any function; what the rows above call for the functions that they do not vectorize.
+void unary_scalar(const UnaryArgs&);
+void binary_scalar(const BinaryArgs&);
+
+}  // namespace gossamer

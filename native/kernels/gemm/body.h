@@ -1,0 +1,38 @@
+// The driver of a matrix product. Included once per instruction set, after simd/*.h, with kTile defined.
+#pragma once
+
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/tile.h"
+
+namespace {
+
+constexpr int64_t kWidth = kTile.width;
+// So many rows of a panel stay in the first cache level while all rows of A pass over them.
+constexpr int64_t kBlock = 8192 / kWidth;
+
+template <class Right>
+void product(const gossamer::GemmArgs& g, const Right& b) {
+  static constexpr Tiles<kTile.rows, kTile.width / V::kLanes, false, Right> tiles;
+  const int64_t height = gossamer::tile_height(g.m, kTile.rows);
+  const int64_t block = g.m <= kTile.rows ? g.k : kBlock;  // a panel that is read once needs no blocking
+  for (int64_t p0 = 0; p0 == 0 || p0 < g.k; p0 += block) {
+    const int64_t depth = g.k - p0 < block ? g.k - p0 : block;
+    const bool last = p0 + depth >= g.k;
+    for (int64_t panel = g.panel_begin; panel < g.panel_end; ++panel) {
+      const int64_t column = panel * kWidth, left = g.n - column;
+      const int columns = static_cast<int>(left < kWidth ? left : kWidth);
+      const Right right = b.moved((panel * g.k + p0) * kWidth);
+      for (int64_t row = 0; row < g.m; row += height) {
+        const int64_t rows = g.m - row < height ? g.m - row : height;
+        const int64_t at = row * g.c_stride + column;
+        const TileEdge edge{g.row_bias ? g.row_bias + row : nullptr, g.column_bias ? g.column_bias + column : nullptr,
+                            g.residual ? g.residual + at : nullptr, p0 == 0, last, g.low, g.high};
+        tiles.of[rows](depth, g.a + row * g.a_row + p0 * g.a_k, g.a_row, g.a_k, right, g.c + at, g.c_stride, columns,
+                       edge);
+      }
+    }
+    if (last) break;
+  }
+}
+
+}  // namespace

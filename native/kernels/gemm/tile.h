@@ -1,0 +1,110 @@
+// One tile of C in registers: kRows x (kVectors V::kLanes). Included once per instruction set, after simd/*.h.
+#pragma once
+
+#include <cstdint>
+
+namespace {
+
+// What surrounds the inner product of a tile. The first block of k starts from bias and residual, later ones from what
+// C holds; the last one clamps. (Residual first, so that C may be the residual's own memory.)
+struct TileEdge {
+  const float* row_bias;
+  const float* column_bias;
+  const float* residual;
+  bool first, last;
+  float low, high;
+};
+
+inline V clamp(V x, V low, V high) { return min_or_b(high, max_or_b(low, x)); }  // NaN passes through
+
+template <int kRows, int kVectors>
+inline void tile_start(V (&sum)[kRows][kVectors], const float* c, int64_t c_stride, int columns, const TileEdge& edge) {
+  for (int i = 0; i < kRows; ++i) {
+    const float* from = edge.first ? edge.residual : c;
+    const V bias = V::broadcast(edge.first && edge.row_bias ? edge.row_bias[i] : 0.0f);
+    for (int j = 0; j < kVectors; ++j) {
+      const int at = j * V::kLanes;
+      const int left = columns - at < 0 ? 0 : columns - at;
+      const bool whole = left >= V::kLanes;
+      sum[i][j] = bias;
+      if (from) {
+        const float* p = from + i * c_stride + at;
+        sum[i][j] = sum[i][j] + (whole ? V::load(p) : left ? V::load(p, left) : V::zero());
+      }
+      if (edge.first && edge.column_bias && left) {
+        const float* p = edge.column_bias + at;
+        sum[i][j] = sum[i][j] + (whole ? V::load(p) : V::load(p, left));
+      }
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+inline void tile_finish(const V (&sum)[kRows][kVectors], float* c, int64_t c_stride, int columns, const TileEdge& edge) {
+  const V low = V::broadcast(edge.low), high = V::broadcast(edge.high);
+  for (int i = 0; i < kRows; ++i) {
+    for (int j = 0; j < kVectors; ++j) {
+      const int at = j * V::kLanes, left = columns - at;
+      const V x = edge.last ? clamp(sum[i][j], low, high) : sum[i][j];
+      float* p = c + i * c_stride + at;
+      if (left >= V::kLanes) x.store(p);
+      else if (left > 0) x.store(p, left);
+    }
+  }
+}
+
+// The right factor of a tile, panels of `width` columns: moved(...) skips elements, at(...) is the vector of row p
+// that begins at `column`.
+struct DenseRight {
+  const float* b;
+  DenseRight moved(int64_t elements) const { return {b + elements}; }
+  V at(int64_t p, int64_t width, int64_t column) const { return V::load(b + p * width + column); }
+};
+
+// A(i, p) = a[i a_row + p a_k]; kPackedRows: a_row is 1 and known to the compiler.
+template <int kRows, int kVectors, bool kPackedRows, class Right>
+void tile(int64_t k, const float* a, int64_t a_row, int64_t a_k, const Right& right, float* c, int64_t c_stride,
+          int columns, const TileEdge& edge) {
+  // Few rows give few independent sums; a fused multiply-add takes 4 cycles and two start in each, so split k.
+  constexpr int kSplit = kRows == 1 ? 4 : kRows <= 3 ? 2 : 1;
+  constexpr int kWidth = kVectors * V::kLanes;
+  V sum[kSplit][kRows][kVectors];
+  tile_start<kRows, kVectors>(sum[0], c, c_stride, columns, edge);
+  for (int s = 1; s < kSplit; ++s)
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kVectors; ++j) sum[s][i][j] = V::zero();
+  const int64_t stride = kPackedRows ? 1 : a_row;
+  const auto step = [&](int s, int64_t p) __attribute__((always_inline)) {
+    V vector[kVectors];
+    for (int j = 0; j < kVectors; ++j) vector[j] = right.at(p, kWidth, j * V::kLanes);
+    for (int i = 0; i < kRows; ++i) {
+      const V scalar = V::broadcast(a[p * a_k + i * stride]);
+      for (int j = 0; j < kVectors; ++j) sum[s][i][j] = fma(scalar, vector[j], sum[s][i][j]);
+    }
+  };
+  int64_t p = 0;
+  for (; p + kSplit <= k; p += kSplit) {
+    for (int s = 0; s < kSplit; ++s) step(s, p + s);
+  }
+  for (; p < k; ++p) step(0, p);
+  for (int s = 1; s < kSplit; ++s)
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kVectors; ++j) sum[0][i][j] = sum[0][i][j] + sum[s][i][j];
+  tile_finish<kRows, kVectors>(sum[0], c, c_stride, columns, edge);
+}
+
+// The tile function for a number of rows known at run time, 1 .. kMaxRows.
+template <int kMaxRows, int kVectors, bool kPackedRows, class Right>
+struct Tiles {
+  using Function = void (*)(int64_t, const float*, int64_t, int64_t, const Right&, float*, int64_t, int,
+                            const TileEdge&);
+  Function of[kMaxRows + 1];
+  constexpr Tiles() : of{} { fill<kMaxRows>(); }
+  template <int kRows>
+  constexpr void fill() {
+    of[kRows] = tile<kRows, kVectors, kPackedRows, Right>;
+    if constexpr (kRows > 1) fill<kRows - 1>();
+  }
+};
+
+}  // namespace

@@ -1,0 +1,61 @@
+#include "kernels/isa.h"
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace gossamer {
+namespace {
+
+constexpr const char* kNames[] = {"portable", "avx2", "avx512"};
+
+#if defined(__x86_64__)
+bool bit(uint32_t word, int index) { return (word >> index) & 1u; }
+
+uint64_t enabled_state() {
+  uint32_t low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t{high} << 32) | low;
+}
+
+Isa detect() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return Isa::portable;
+  const bool osxsave = bit(c, 27), fma = bit(c, 12), f16c = bit(c, 29), avx = bit(c, 28);
+  if (!(osxsave && avx && fma && f16c)) return Isa::portable;
+  const uint64_t state = enabled_state();
+  const bool ymm_saved = (state & 0x6) == 0x6, zmm_saved = (state & 0xe6) == 0xe6;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Isa::portable;
+  if (!(bit(b, 5) && ymm_saved)) return Isa::portable;
+  const bool f = bit(b, 16), dq = bit(b, 17), bw = bit(b, 30), vl = bit(b, 31);
+  return f && dq && bw && vl && zmm_saved ? Isa::avx512 : Isa::avx2;
+}
+#else
+Isa detect() { return Isa::portable; }
+#endif
+
+}  // namespace
+
+Isa machine_isa() {
+  static const Isa found = detect();
+  return found;
+}
+
+const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+std::optional<Isa> isa_from_name(std::string_view name) {
+  for (int i = 0; i < 3; ++i) {
+    if (name == kNames[i]) return static_cast<Isa>(i);
+  }
+  return std::nullopt;
+}
+
+std::vector<Isa> machine_isas() {
+  std::vector<Isa> all;
+  for (int i = 0; i <= static_cast<int>(machine_isa()); ++i) all.push_back(static_cast<Isa>(i));
+  return all;
+}
+
+}  // namespace gossamer

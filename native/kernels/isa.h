@@ -1,0 +1,24 @@
+// Instruction sets that kernels are written for, and which of them this machine can run.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace gossamer {
+
+// Ordered: a machine that runs one runs all before it.
+enum class Isa { portable, avx2, avx512 };
+
+// The best instruction set that the CPU has *and* whose registers the operating system saves (XCR0).
+Isa machine_isa();
+
+const char* isa_name(Isa isa);
+
+// "portable", "avx2", "avx512"; nothing for any other text.
+std::optional<Isa> isa_from_name(std::string_view name);
+
+// Every instruction set that machine_isa() includes, slowest first.
+std::vector<Isa> machine_isas();
+
+}  // namespace gossamer

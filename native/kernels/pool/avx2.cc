@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx2.h"
+
+#include "kernels/pool/body.h"
+
+namespace gossamer {
+void pool_avx2(const PoolArgs& args) { ::pool(args); }
+}  // namespace gossamer
+#endif

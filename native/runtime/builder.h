@@ -1,0 +1,32 @@
+// Puts a Model together from names, checking that it is well formed. Every error is a ModelError or Unsupported.
+#pragma once
+
+#include <unordered_map>
+
+#include "runtime/model.h"
+
+namespace gossamer {
+
+class ModelBuilder {
+ public:
+  void set_opset(int64_t version) { model_.opset = version; }
+  void add_input(const std::string& name, const std::string& dtype, decltype(Port::shape) shape);
+  void add_dense(const std::string& name, Tensor tensor, const std::string& note);
+  void add_codebook(const std::string& name, Shape shape, CodebookWeight weight);
+  void add_sparse(const std::string& name, Shape shape, SparseWeight weight);
+  void add_node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+                const std::vector<std::string>& outputs, std::map<std::string, Attribute, std::less<>> attributes);
+  void add_output(const std::string& name);
+
+  // The model. The builder is empty afterwards.
+  Model take();
+
+ private:
+  int define(const std::string& name, DType dtype);
+  int find(const std::string& name, const std::string& where) const;
+
+  Model model_;
+  std::unordered_map<std::string, int> values_;
+};
+
+}  // namespace gossamer

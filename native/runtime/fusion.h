@@ -1,0 +1,18 @@
+// Which nodes run together as one step.
+#pragma once
+
+#include "runtime/op.h"
+
+namespace gossamer {
+
+struct FusedNode {
+  const Node* node;
+  Epilogue epilogue;
+  int result;  // the value that the step writes
+};
+
+// The nodes that the outputs need and whose outputs are not known, in order. A Conv, Gemm or MatMul takes in the bias, the
+// residual and the clamp (Relu, Clip) that follow it, where nothing else reads what lies between.
+std::vector<FusedNode> fuse(const Model& model, const std::vector<ValueInfo>& infos, const std::vector<int>& roots);
+
+}  // namespace gossamer

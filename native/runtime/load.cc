@@ -1,0 +1,281 @@
+#include "runtime/load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "runtime/errors.h"
+
+namespace gossamer {
+namespace {
+
+std::string repair() {
+  return ". Rewrite that part of the network with supported operators (gossamer.engine.operators() lists them), or run "
+         "the model with another runtime";
+}
+
+const Operator& operator_of(const Node& node) {
+  const Operator* op = find_operator(node.op);
+  if (!op) throw Unsupported("operator " + node.op + (node.name.empty() ? "" : " (node '" + node.name + "')") +
+                             " is not supported" + repair());
+  return *op;
+}
+
+void check_node(const Model& model, const Node& node, const Operator& op) {
+  const auto given = static_cast<int>(node.inputs.size());
+  if (given < op.min_inputs || (op.max_inputs >= 0 && given > op.max_inputs)) {
+    throw ModelError(node.label() + ": " + std::to_string(given) + " inputs");
+  }
+  for (int i = 0; i < op.min_inputs; ++i) {
+    if (!node.has_input(static_cast<size_t>(i))) throw ModelError(node.label() + ": input " + std::to_string(i) + " is absent");
+  }
+  if (node.outputs.empty() || node.outputs[0] == kAbsent) throw ModelError(node.label() + ": it has no output");
+  const std::string known(op.attributes);
+  for (const auto& [name, value] : node.attributes) {
+    if (known.find(" " + name + " ") == std::string::npos) {
+      throw Unsupported(node.label() + ": attribute '" + name + "' is not supported (opset " + std::to_string(model.opset) + ")");
+    }
+  }
+}
+
+void set_types(Model& model, const Node& node, const Operator& op) {
+  Types inputs;
+  for (const int value : node.inputs) {
+    inputs.push_back(value == kAbsent ? std::nullopt : std::optional(model.values[static_cast<size_t>(value)].dtype));
+  }
+  const std::vector<DType> outputs = op.types(node, inputs);
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    if (node.outputs[i] == kAbsent) continue;
+    model.values[static_cast<size_t>(node.outputs[i])].dtype = outputs[std::min(i, outputs.size() - 1)];
+  }
+}
+
+// --- Constant ------------------------------------------------------------------------------------------------------------
+
+template <class T>
+Tensor tensor_of(DType dtype, const std::vector<T>& values, bool scalar) {
+  Tensor tensor = make_tensor(dtype, scalar ? Shape{} : Shape{static_cast<int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), tensor.as<T>());
+  return tensor;
+}
+
+Tensor constant_value(const Node& node) {
+  if (const Attribute* value = node.find("value")) {
+    if (const Tensor* tensor = std::get_if<Tensor>(value)) return *tensor;
+  }
+  if (node.find("value_float")) return tensor_of<float>(DType::float32, {node.real("value_float", 0)}, true);
+  if (node.find("value_int")) return tensor_of<int64_t>(DType::int64, {node.integer("value_int", 0)}, true);
+  if (node.find("value_ints")) return tensor_of<int64_t>(DType::int64, node.integers("value_ints"), false);
+  if (const Attribute* value = node.find("value_floats")) {
+    if (const auto* floats = std::get_if<std::vector<float>>(value)) return tensor_of<float>(DType::float32, *floats, false);
+  }
+  throw Unsupported(node.label() + ": a constant that is neither a tensor nor numbers");
+}
+
+// --- evaluation of what depends on constants alone -------------------------------------------------------------------
+
+std::vector<const ValueInfo*> constant_infos(const Model& model, const Node& node, std::vector<ValueInfo>& memory) {
+  memory.resize(node.inputs.size());
+  std::vector<const ValueInfo*> infos;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (!node.has_input(i)) {
+      infos.push_back(nullptr);
+      continue;
+    }
+    const Tensor& dense = model.constant(node.inputs[i])->dense;
+    memory[i] = {dense.dtype, dense.shape, dense.data.get()};
+    infos.push_back(&memory[i]);
+  }
+  return infos;
+}
+
+bool depends_on_constants_alone(const Model& model, const Node& node) {
+  bool any = false;
+  for (const int value : node.inputs) {
+    if (value == kAbsent) continue;
+    if (!model.constant(value)) return false;
+    any = true;
+  }
+  return any;
+}
+
+void fold(Model& model, const Node& node, Isa isa) {
+  for (const int value : node.inputs) {
+    if (value != kAbsent) decode(model.constants.at(value));
+  }
+  std::vector<ValueInfo> memory;
+  const std::vector<Tensor> results = evaluate(model, node, constant_infos(model, node, memory), isa);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (node.outputs[i] != kAbsent) model.constants[node.outputs[i]].dense = results[i];
+  }
+}
+
+// --- batch normalization -------------------------------------------------------------------------------------------------
+
+std::map<int, int> use_counts(const Model& model) {
+  std::map<int, int> uses;
+  for (const Node& node : model.nodes) {
+    for (const int value : node.inputs) ++uses[value];
+  }
+  for (const int value : model.outputs) ++uses[value];
+  return uses;
+}
+
+int add_constant(Model& model, const std::string& name, Tensor tensor, const std::string& note) {
+  const int value = static_cast<int>(model.values.size());
+  model.values.push_back({name, tensor.dtype});
+  model.constants[value] = {std::move(tensor), {}, note};
+  return value;
+}
+
+bool foldable(const Model& model, const Node& conv, const Node& norm, std::map<int, int>& uses) {
+  if (conv.op != "Conv" || norm.op != "BatchNormalization" || norm.inputs[0] != conv.outputs[0]) return false;
+  if (norm.integer("training_mode", 0) != 0 || uses[conv.outputs[0]] != 1) return false;
+  const Constant* weights = model.constant(conv.inputs[1]);
+  if (!weights || weights->dense.shape.size() < 3) return false;
+  const Shape channels{weights->dense.shape[0]};
+  for (size_t i = 1; i < 5; ++i) {
+    const Constant* parameter = model.constant(norm.inputs[i]);
+    if (!parameter || parameter->dense.shape != channels) return false;
+  }
+  if (!conv.has_input(2)) return true;
+  const Constant* bias = model.constant(conv.inputs[2]);
+  return bias && bias->dense.shape == channels;
+}
+
+// w' = w s, b' = (b - mean) s + shift, with s = scale / sqrt(var + epsilon), per output channel.
+void fold_norm(Model& model, Node& conv, const Node& norm) {
+  for (const int value : {conv.inputs[1], norm.inputs[1], norm.inputs[2], norm.inputs[3], norm.inputs[4]}) {
+    decode(model.constants.at(value));
+  }
+  if (conv.has_input(2)) decode(model.constants.at(conv.inputs[2]));
+  const Constant& old = *model.constant(conv.inputs[1]);
+  const int64_t channels = old.dense.shape[0], depth = element_count(old.dense.shape) / std::max<int64_t>(channels, 1);
+  const auto parameter = [&](size_t i) { return model.constant(norm.inputs[i])->dense.as<float>(); };
+  const float* old_bias = conv.has_input(2) ? model.constant(conv.inputs[2])->dense.as<float>() : nullptr;
+  Tensor weights = make_tensor(DType::float32, old.dense.shape), bias = make_tensor(DType::float32, {channels});
+  for (int64_t c = 0; c < channels; ++c) {
+    const double s = parameter(1)[c] / std::sqrt(double{parameter(4)[c]} + norm.real("epsilon", 1e-5f));
+    for (int64_t i = c * depth; i < (c + 1) * depth; ++i) {
+      weights.as<float>()[i] = static_cast<float>(old.dense.as<float>()[i] * s);
+    }
+    const double shifted = (old_bias ? double{old_bias[c]} : 0.0) - parameter(3)[c];
+    bias.as<float>()[c] = static_cast<float>(shifted * s + parameter(2)[c]);
+  }
+  const std::string note = old.note;
+  conv.inputs.resize(3, kAbsent);
+  conv.inputs[1] = add_constant(model, conv.name + ".folded_weights", std::move(weights), note);
+  conv.inputs[2] = add_constant(model, conv.name + ".folded_bias", std::move(bias), "");
+  conv.outputs[0] = norm.outputs[0];
+}
+
+void fold_norms(Model& model) {
+  std::map<int, int> uses = use_counts(model);
+  std::map<int, size_t> producer;
+  std::set<size_t> gone;
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    const Node& norm = model.nodes[i];
+    const auto before = norm.inputs.empty() ? producer.end() : producer.find(norm.inputs[0]);
+    if (before != producer.end() && foldable(model, model.nodes[before->second], norm, uses)) {
+      fold_norm(model, model.nodes[before->second], norm);
+      producer[norm.outputs[0]] = before->second;
+      gone.insert(i);
+      continue;
+    }
+    for (const int value : norm.outputs) producer[value] = i;
+  }
+  std::vector<Node> kept;
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    if (!gone.count(i)) kept.push_back(std::move(model.nodes[i]));
+  }
+  model.nodes = std::move(kept);
+}
+
+// --- compressed weights --------------------------------------------------------------------------------------------------
+
+// Whether a kernel reads input `i` of a node in its compressed form.
+bool reads_compressed(const Model& model, const Node& node, size_t i) {
+  if (i != 1 || (node.op != "Gemm" && node.op != "MatMul")) return false;
+  if (node.inputs[0] == node.inputs[1] || node.integer("transA", 0) != 0) return false;
+  return model.constant(node.inputs[1])->dense.shape.size() == 2;
+}
+
+void decode_for_others(Model& model) {
+  for (const Node& node : model.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const auto at = model.constants.find(node.inputs[i]);
+      if (at == model.constants.end() || !at->second.is_compressed() || reads_compressed(model, node, i)) continue;
+      const char* what = at->second.compressed.index() == 1 ? "codebook" : "sparse";
+      decode(at->second);
+      at->second.note = std::string(what) + " weights decoded while loading: no " + what + " kernel for " + node.op + " yet";
+    }
+  }
+  for (const int value : model.outputs) {
+    if (const auto at = model.constants.find(value); at != model.constants.end()) decode(at->second);
+  }
+}
+
+}  // namespace
+
+std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::vector<const ValueInfo*>& inputs, Isa isa) {
+  const Operator& op = operator_of(node);
+  Inference inference{node, model.opset, inputs, {}};
+  op.infer(inference);
+  std::vector<Tensor> results;
+  std::vector<ValueInfo> infos;
+  for (size_t i = 0; i < inference.outputs.size() && i < node.outputs.size(); ++i) {
+    const int value = node.outputs[i];
+    const DType dtype = value == kAbsent ? DType::float32 : model.values[static_cast<size_t>(value)].dtype;
+    results.push_back(make_tensor(dtype, inference.outputs[i]));
+    infos.push_back({dtype, results.back().shape, nullptr});
+  }
+  if (!op.build) {
+    std::copy_n(inputs[0]->known, element_count(results[0].shape) * dtype_size(results[0].dtype), results[0].data.get());
+    return results;
+  }
+  std::vector<std::byte*> pointers;
+  std::vector<std::shared_ptr<std::byte[]>> scratch;
+  PackedWeights packed;
+  const auto slot_of = [&](int value) -> Slot {
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (node.outputs[i] == value) pointers.push_back(results[i].data.get());
+    }
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == value) pointers.push_back(const_cast<std::byte*>(inputs[i]->known));  // only read
+    }
+    return static_cast<Slot>(pointers.size()) - 1;
+  };
+  const auto make_scratch = [&](int64_t bytes) -> Slot {
+    scratch.push_back(allocate(bytes));
+    pointers.push_back(scratch.back().get());
+    return static_cast<Slot>(pointers.size()) - 1;
+  };
+  Build build{node, model, isa, 1, packed, {}, inputs, {}, slot_of, make_scratch, {}, node.outputs[0]};
+  for (const ValueInfo& info : infos) build.outputs.push_back(&info);
+  ThreadPool alone(1);
+  if (element_count(results[0].shape) > 0 || results.size() > 1) op.build(build).run({pointers.data(), &alone});
+  return results;
+}
+
+void prepare(Model& model, Isa isa) {
+  std::vector<Node> nodes;
+  for (Node& node : model.nodes) {
+    if (node.op == "Constant") {
+      if (node.outputs.empty() || node.outputs[0] == kAbsent) throw ModelError(node.label() + ": it has no output");
+      Tensor value = constant_value(node);
+      model.values[static_cast<size_t>(node.outputs[0])].dtype = value.dtype;
+      model.constants[node.outputs[0]].dense = std::move(value);
+      continue;
+    }
+    const Operator& op = operator_of(node);
+    check_node(model, node, op);
+    set_types(model, node, op);
+    if (depends_on_constants_alone(model, node)) fold(model, node, isa);
+    else nodes.push_back(std::move(node));
+  }
+  model.nodes = std::move(nodes);
+  fold_norms(model);
+  decode_for_others(model);
+}
+
+}  // namespace gossamer

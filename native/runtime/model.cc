@@ -1,0 +1,76 @@
+#include "runtime/model.h"
+
+#include "runtime/errors.h"
+
+namespace gossamer {
+namespace {
+
+template <class T>
+T get(const Node& node, std::string_view name, T otherwise) {
+  const Attribute* found = node.find(name);
+  if (!found) return otherwise;
+  if (const T* value = std::get_if<T>(found)) return *value;
+  throw ModelError(node.label() + ": attribute '" + std::string(name) + "' has the wrong type");
+}
+
+float value_at(const SparseWeight& w, size_t i) {
+  if (w.code_bytes == 0) return w.values[i];
+  const std::byte* codes = w.codes.get();
+  const int code = w.code_bytes == 1 ? reinterpret_cast<const uint8_t*>(codes)[i]
+                                     : reinterpret_cast<const uint16_t*>(codes)[i];
+  return w.values[static_cast<size_t>(code)];
+}
+
+void fill(const CodebookWeight& w, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int code = w.code_bytes == 1 ? reinterpret_cast<const uint8_t*>(w.codes.get())[i]
+                                       : reinterpret_cast<const uint16_t*>(w.codes.get())[i];
+    out[i] = w.centroids[static_cast<size_t>(code)];
+  }
+}
+
+}  // namespace
+
+Tensor make_tensor(DType dtype, Shape shape) {
+  const int64_t bytes = element_count(shape) * dtype_size(dtype);
+  return {dtype, std::move(shape), allocate(bytes)};
+}
+
+void decode(Constant& constant) {
+  if (constant.dense.data) return;
+  Tensor dense = make_tensor(DType::float32, constant.dense.shape);
+  if (const auto* codebook = std::get_if<CodebookWeight>(&constant.compressed)) {
+    fill(*codebook, element_count(dense.shape), dense.as<float>());
+  } else if (const auto* sparse = std::get_if<SparseWeight>(&constant.compressed)) {
+    for (size_t i = 0; i < sparse->positions.size(); ++i) dense.as<float>()[sparse->positions[i]] = value_at(*sparse, i);
+  }
+  constant.dense = std::move(dense);
+}
+
+std::string Node::label() const { return name.empty() ? op : op + " '" + name + "'"; }
+
+const Attribute* Node::find(std::string_view key) const {
+  const auto at = attributes.find(key);
+  return at == attributes.end() ? nullptr : &at->second;
+}
+
+int64_t Node::integer(std::string_view key, int64_t otherwise) const { return get<int64_t>(*this, key, otherwise); }
+
+float Node::real(std::string_view key, float otherwise) const {
+  const Attribute* found = find(key);
+  if (found && std::holds_alternative<int64_t>(*found)) return static_cast<float>(std::get<int64_t>(*found));
+  return get<float>(*this, key, otherwise);
+}
+
+std::string Node::text(std::string_view key, std::string otherwise) const {
+  return get<std::string>(*this, key, std::move(otherwise));
+}
+
+std::vector<int64_t> Node::integers(std::string_view key) const { return get<std::vector<int64_t>>(*this, key, {}); }
+
+const Constant* Model::constant(int value) const {
+  const auto at = constants.find(value);
+  return at == constants.end() ? nullptr : &at->second;
+}
+
+}  // namespace gossamer

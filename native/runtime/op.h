@@ -1,0 +1,155 @@
+// What an operator is to the engine: a row with its types, its shapes and the step that runs it.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/isa.h"
+#include "runtime/model.h"
+#include "runtime/pool.h"
+
+namespace gossamer {
+
+// A place in memory, fixed while a plan exists: an index into Run::pointers.
+using Slot = int;
+inline constexpr Slot kNoSlot = -1;
+
+// One running of a plan.
+struct Run {
+  std::byte* const* pointers;
+  ThreadPool* pool;
+
+  template <class T>
+  T* at(Slot slot) const {
+    return slot == kNoSlot ? nullptr : reinterpret_cast<T*>(pointers[slot]);
+  }
+};
+
+struct Step {
+  std::function<void(const Run&)> run;
+  std::string kernel;  // a row's name, or what was done instead of running a kernel
+  std::string note;  // why a slower path was taken; empty where none was
+  int64_t macs = 0;  // multiply-accumulates executed: a pruned weight counts none
+  int64_t weight_bytes = -1;  // of constants as the kernel reads them; -1: as they are
+};
+
+// Load time: the element types of a node's outputs from those of its inputs (nothing: absent).
+using Types = std::vector<std::optional<DType>>;
+using TypeRule = std::vector<DType> (*)(const Node& node, const Types& inputs);
+
+struct ValueInfo {
+  DType dtype = DType::float32;
+  Shape shape;
+  const std::byte* known = nullptr;  // its content, where that does not depend on the inputs' content
+};
+
+// Plan time: the shapes of a node's outputs.
+struct Inference {
+  const Node& node;
+  int64_t opset;
+  std::vector<const ValueInfo*> inputs;  // null: absent
+  std::vector<Shape> outputs;
+
+  bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
+  const Shape& shape(size_t i) const { return inputs[i]->shape; }
+  // The content of an int64 or int32 input. Unsupported where it depends on what the network is given.
+  std::vector<int64_t> integers(size_t i) const;
+  [[noreturn]] void fail(const std::string& why) const;  // ShapeError
+};
+
+// What a fused node does after its own result: + bias per channel, + residual, clamp.
+struct Epilogue {
+  int bias = kAbsent;  // values
+  int residual = kAbsent;
+  float low, high;
+  std::vector<std::string> fused;  // labels of the nodes that it stands for
+  Epilogue();
+  bool clamps() const;
+};
+
+// Weights in the form a kernel wants, made once per Engine and shared by its plans.
+class PackedWeights {
+ public:
+  using Memory = std::shared_ptr<const void>;
+  // The memory under `key`, made by `make` if it is not there yet.
+  Memory get(const std::string& key, const std::function<Memory()>& make);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, Memory> made_;
+};
+
+// Plan time: everything that an operator needs to make its step.
+class Build {
+ public:
+  const Node& node;
+  const Model& model;
+  Isa isa;
+  int threads;
+  PackedWeights& packed;
+  Epilogue epilogue;
+  std::vector<const ValueInfo*> inputs;
+  std::vector<const ValueInfo*> outputs;
+  std::function<Slot(int value)> slot_of;
+  std::function<Slot(int64_t bytes)> scratch;  // lives during this step only
+  std::vector<int> in_place;  // values whose memory the output may take over
+
+  bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
+  const Shape& shape(size_t i) const { return inputs[i]->shape; }
+  const Shape& out_shape(size_t i = 0) const { return outputs[i]->shape; }
+  Slot in(size_t i) const { return has(i) ? slot_of(node.inputs[i]) : kNoSlot; }
+  Slot out(size_t i = 0) const { return slot_of(out_value(i)); }
+  int out_value(size_t i) const { return i == 0 ? result : node.outputs[i]; }
+  int result = kAbsent;  // the value that the step writes: the last fused node's output
+  Slot optional(int value) const { return value == kAbsent ? kNoSlot : slot_of(value); }
+  const Constant* constant(size_t i) const { return has(i) ? model.constant(node.inputs[i]) : nullptr; }
+  const float* known_floats(size_t i) const;  // null where not known
+};
+
+enum class Fusion {
+  none,
+  clamp,  // a following Relu or Clip
+  affine,  // also a preceding-order bias per channel and a residual: Conv, Gemm, MatMul
+};
+
+struct Operator {
+  const char* name;
+  int min_inputs, max_inputs;  // max_inputs < 0: any number
+  const char* attributes;  // those that it understands, between spaces
+  TypeRule types;
+  void (*infer)(Inference&);
+  Step (*build)(Build&);  // null: the output is the first input's memory under another shape
+  Fusion fusion = Fusion::none;
+};
+
+const Operator* find_operator(std::string_view name);
+std::vector<std::string> operator_names();
+
+// Common type rules; each throws Unsupported for other types.
+std::vector<DType> float_types(const Node&, const Types&);  // all float32
+std::vector<DType> first_type(const Node&, const Types&);  // any; outputs like the first input
+std::vector<DType> index_types(const Node&, const Types&);  // outputs int64
+[[noreturn]] void reject_type(const Node& node, size_t input, DType dtype, const std::string& have);
+
+// A dimension number that may be negative, as ONNX has them. ShapeError (ModelError) where out of range.
+int64_t wrap_axis(int64_t axis, int64_t rank, const Node& node);
+
+Shape broadcast(const Shape& a, const Shape& b, const Node& node);
+
+// Elements of shape[from], ..., shape[to - 1].
+int64_t product(const Shape& shape, size_t from, size_t to);
+
+// The tables of the op_*.cc files.
+std::span<const Operator> linear_operators();
+std::span<const Operator> conv_operators();
+std::span<const Operator> elementwise_operators();
+std::span<const Operator> row_operators();
+std::span<const Operator> shape_operators();
+std::span<const Operator> data_operators();
+
+}  // namespace gossamer

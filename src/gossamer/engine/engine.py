@@ -1,0 +1,153 @@
+"""Engine: a network that runs, on NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gossamer import _native, artifact
+from gossamer.artifact.program import Port, Program
+from gossamer.errors import InputError, UnsupportedError
+
+from .explanation import Step
+from .lowering import native_model
+
+Array: TypeAlias = npt.NDArray[np.generic]
+
+
+def operators() -> tuple[str, ...]:
+    """The names of the ONNX operators that the engine runs."""
+    return tuple(_native.operators())
+
+
+class Engine:
+    """Runs a ``.goss`` file or a Program; depends on NumPy alone.
+
+    ``threads``: at most so many threads work on one call, the caller's among them, and never more than the process has
+    processors (``engine.threads`` tells). Several Python threads may call one Engine at a time; the GIL is released.
+    ``isa``: "portable", "avx2" or "avx512"; None: the environment variable GOSSAMER_ISA if set, else the best here.
+
+    Raises FormatError (the file or program is not well formed), UnsupportedError (an operator, type or instruction set
+    that is not available: named, with what to do), OSError.
+    """
+
+    def __init__(
+        self, source: str | os.PathLike[str] | Program, *, threads: int = 1, isa: str | None = None
+    ) -> None:
+        program = source if isinstance(source, Program) else _load(source)
+        self._inputs, self._outputs = program.inputs, program.outputs
+        self._isa = _choose_isa(isa)
+        self._native = _native.NativeEngine(native_model(program), _choose_threads(threads), self._isa)
+        self._names = tuple(port.name for port in program.inputs)
+        self._single = self._outputs[0].name if len(self._outputs) == 1 else None
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """Name, dtype and shape of every input."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """Name, dtype and shape of every output."""
+        return self._outputs
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that the kernels use."""
+        return self._isa
+
+    @property
+    def threads(self) -> int:
+        """How many threads work on one call."""
+        return self._native.threads
+
+    def __call__(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> Array | dict[str, Array]:
+        """Run. One array per input in order, or by name, or one dict by name: float32 (or the input's dtype), its shape.
+
+        Returns the output's array where there is one output, else a dict of arrays by output name. Arrays that are not
+        contiguous are copied. Raises InputError for names, dtypes or shapes that do not fit.
+        """
+        results = self._native.run(self._ordered(arrays, named))
+        if self._single is not None:
+            return results[0]
+        return {port.name: result for port, result in zip(self._outputs, results, strict=True)}
+
+    def run_repeatedly(self, repeats: int, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> None:
+        """Run ``repeats`` times on the same inputs inside one native call: for measurements without Python's share."""
+        self._native.run(self._ordered(arrays, named), repeats)
+
+    def explain(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> list[Step]:
+        """The steps of the plan for these inputs; without any, for inputs whose open dimensions are 1."""
+        return [Step(*row) for row in self._native.explain(self._examples(arrays, named))]
+
+    def macs(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> int:
+        """Multiply-accumulates that one call with these inputs executes (as in ``explain``)."""
+        return sum(step.macs for step in self.explain(*arrays, **named))
+
+    def working_memory(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> int:
+        """Bytes of intermediate results that one call with these inputs needs (as in ``explain``)."""
+        return self._native.memory(self._examples(arrays, named))[0]
+
+    def _examples(self, arrays: tuple[npt.ArrayLike, ...], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
+        return self._ordered(arrays, named) if arrays or named else [_example(port) for port in self._inputs]
+
+    def _ordered(self, arrays: tuple[npt.ArrayLike, ...], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
+        if len(arrays) == 1 and not named and isinstance(arrays[0], Mapping):
+            arrays, named = (), arrays[0]
+        if len(arrays) == len(self._names) and not named:
+            return [np.asarray(array, order="C") for array in arrays]
+        values = dict(zip(self._names, arrays, strict=False))
+        twice = values.keys() & named.keys()
+        values.update(named)
+        unknown, missing = named.keys() - set(self._names), set(self._names) - values.keys()
+        if len(arrays) > len(self._names) or twice or unknown or missing:
+            raise InputError(self._mismatch(len(arrays), sorted(unknown), sorted(missing), sorted(twice)))
+        return [np.asarray(values[name], order="C") for name in self._names]
+
+    def _mismatch(self, positional: int, unknown: list[str], missing: list[str], twice: list[str]) -> str:
+        problems = [
+            f"{what} {', '.join(map(repr, names))}"
+            for what, names in (("there is no input", unknown), ("missing", missing), ("given twice", twice))
+            if names
+        ]
+        if positional > len(self._names):
+            problems.append(f"{positional} arrays given")
+        wanted = ", ".join(f"{port.name}: {port.dtype} {port.shape}" for port in self._inputs)
+        return f"{'; '.join(problems)}. The inputs are: {wanted or 'none'}"
+
+
+def _example(port: Port) -> Array:
+    if port.shape is None:
+        raise InputError(f"input '{port.name}' may have any number of dimensions: give an example array")
+    sizes = [size if isinstance(size, int) else 1 for size in port.shape]
+    return np.zeros(sizes, dtype=port.dtype)
+
+
+def _load(path: str | os.PathLike[str]) -> Program:
+    text = os.fspath(path)
+    if text.endswith(".onnx"):
+        raise UnsupportedError(
+            f"{text}: Engine reads .goss files and Programs; for ONNX write Engine(gossamer.onnx.load({text!r}))"
+        )
+    return artifact.read(text)
+
+
+def _choose_isa(asked: str | None) -> str:
+    source = "isa" if asked is not None else "the environment variable GOSSAMER_ISA"
+    name = asked if asked is not None else os.environ.get("GOSSAMER_ISA") or None
+    available = _native.machine_isas()
+    if name is None:
+        return available[-1]
+    if name not in available:
+        raise UnsupportedError(f"{source} asks for {name!r}; this machine runs {', '.join(available)}")
+    return name
+
+
+def _choose_threads(asked: int) -> int:
+    if asked < 1:
+        raise InputError(f"threads={asked}: at least one thread is needed")
+    return min(asked, len(os.sched_getaffinity(0)))

@@ -1,0 +1,25 @@
+"""What an Engine says about its plan."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """One step of a plan: an operator and what is fused into it.
+
+    ``operator``: ONNX names joined by "+" in the order in which they apply. ``inputs``, ``output``: shapes, constants left out.
+    ``kernel``: "family/instruction set", or what is done instead of running a kernel. ``note``: why a slower path was
+    taken, or empty. ``weight_bytes``: constants as the kernel reads them. ``activation_bytes``: read and written.
+    ``macs``: multiply-accumulates executed; a pruned weight that the kernel skips counts none.
+    """
+
+    operator: str
+    name: str
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    kernel: str
+    note: str
+    weight_bytes: int
+    activation_bytes: int
+    macs: int

@@ -1,0 +1,91 @@
+"""From a Program to the native model. What a weight becomes is a function of its representation."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+
+from gossamer import _native
+from gossamer.artifact.program import Operation, Program
+from gossamer.errors import FormatError, UnsupportedError
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, decode
+
+
+@singledispatch
+def add_weight(weight: Weight, name: str, builder: _native.ModelBuilder) -> None:
+    """Define ``name`` in the native model as this weight, in the form that the kernels read."""
+    raise UnsupportedError(
+        f"weight '{name}': the engine has no kernel for the representation {type(weight).__name__}"
+    )
+
+
+@add_weight.register
+def _(weight: Dense, name: str, builder: _native.ModelBuilder) -> None:
+    _add_dense(weight.values, name, builder, "")
+
+
+@add_weight.register
+def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
+    note = f"{weight.bits}-bit weights decoded to float32 while loading: no integer kernel yet"
+    _add_dense(decode(weight), name, builder, note)
+
+
+@add_weight.register
+def _(weight: Codebook, name: str, builder: _native.ModelBuilder) -> None:
+    builder.add_codebook(name, np.asarray(weight.indices, order="C"), np.asarray(weight.centroids, order="C"))
+
+
+@add_weight.register
+def _(weight: Sparse, name: str, builder: _native.ModelBuilder) -> None:
+    values = weight.values
+    if isinstance(values, Codebook):
+        builder.add_sparse(name, weight.shape, weight.positions, values.centroids, values.indices)
+        return
+    kept = decode(values)
+    if kept.dtype != np.float32:
+        _add_dense(
+            decode(weight), name, builder, f"sparse {kept.dtype} weights decoded while loading: no kernel yet"
+        )
+        return
+    builder.add_sparse(name, weight.shape, weight.positions, np.asarray(kept, order="C"), None)
+
+
+def _add_dense(values: np.ndarray, name: str, builder: _native.ModelBuilder, note: str) -> None:  # type: ignore[type-arg]
+    try:
+        builder.add_dense(name, np.asarray(values, order="C"), note)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"weight '{name}': {error}. Convert it before exporting") from None
+
+
+def native_model(program: Program) -> _native.ModelBuilder:
+    """The Program in the native builder, every name defined and resolved. FormatError, UnsupportedError."""
+    builder = _native.ModelBuilder()
+    builder.set_opset(_opset(program))
+    for port in program.inputs:
+        builder.add_input(port.name, port.dtype, port.shape)
+    for name, weight in program.weights.items():
+        add_weight(weight, name, builder)
+    for operation in program.operations:
+        _add_operation(operation, builder)
+    for port in program.outputs:
+        builder.add_output(port.name)
+    return builder
+
+
+def _opset(program: Program) -> int:
+    version = program.opsets.get("", program.opsets.get("ai.onnx", 0))
+    if version < 1 and program.operations:
+        raise FormatError("the program does not say which version of the ONNX operators it uses: opsets[''] is missing")
+    return version
+
+
+def _add_operation(operation: Operation, builder: _native.ModelBuilder) -> None:
+    if operation.domain not in ("", "ai.onnx"):
+        raise UnsupportedError(
+            f"operator {operation.op} (node '{operation.name}') of domain '{operation.domain}' is not supported: "
+            "only the standard ONNX operators are"
+        )
+    builder.add_node(
+        operation.op, operation.name, operation.inputs, operation.outputs, dict(operation.attributes)
+    )
