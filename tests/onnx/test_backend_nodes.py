@@ -85,6 +85,8 @@ def _comparable(node: onnx.NodeProto) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.ClearField("doc_string")
+    if not copy.domain:
+        copy.ClearField("domain")
     for item in copy.attribute:
         if item.HasField("t"):
             item.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(item.t)))

@@ -21,7 +21,7 @@ from gossamer.errors import FormatError, UnsupportedError, WeightError
 from gossamer.graph.journal import note
 from gossamer.weights import Dense, Quantized, Weight, decode
 
-from . import functions, metadata, support, tags, tensors
+from . import functions, metadata, sequences, support, tags, tensors
 from .checking import check
 from .ports import port
 
@@ -35,7 +35,7 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto) -> Program:
     """
     model, folder = _parse(source)
     check(model)
-    model = functions.inlined(model)
+    model = sequences.unrolled(functions.inlined(model))
     return _Importer(model, folder).program()
 
 

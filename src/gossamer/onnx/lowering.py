@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import torch
 from onnx import ModelProto
+from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
@@ -45,7 +46,7 @@ def lower(graph: Graph) -> Program:
     plain = _plain(graph, weights)
     with _quiet():
         model = _exported(plain)
-    program = _with_representations(load(_bare(model)), weights, plain)
+    program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
     program = simplify(program, values.ports(model.graph.value_info))
     _check_all_there(program, weights, plain)
     owned = {name for name, _ in (*plain.named_parameters(), *plain.named_buffers())}
@@ -55,14 +56,19 @@ def lower(graph: Graph) -> Program:
 def _plain(graph: Graph, weights: Mapping[str, Weight]) -> Graph:
     """A copy on the CPU, in eval mode, whose weights are plain parameters with the transformed values."""
     plain = copy.deepcopy(graph).cpu().eval()
-    for name in list(transformed_weights(plain)):
-        path, _, attribute = name.rpartition(".")
-        owner = plain.get_submodule(path)
-        parametrize.remove_parametrizations(owner, attribute, leave_parametrized=False)
+    names = list(transformed_weights(plain))
+    # torch's own remove_parametrizations edits the class of the module, which it shares with the original's.
+    for owner in {id(owner): owner for owner in (_owner(plain, name) for name in names)}.values():
+        del owner._modules["parametrizations"]
+        owner.__class__ = parametrize.type_before_parametrizations(owner)
+    for name in names:
         shipped = torch.from_numpy(decode(weights[graph.tied.get(name, name)]).copy())
-        with torch.no_grad():
-            getattr(owner, attribute).copy_(shipped)
+        _owner(plain, name).register_parameter(name.rpartition(".")[2], nn.Parameter(shipped))
     return plain
+
+
+def _owner(graph: Graph, weight: str) -> nn.Module:
+    return graph.get_submodule(weight.rpartition(".")[0])
 
 
 def _exported(plain: Graph) -> ModelProto:
@@ -122,7 +128,18 @@ def _bare(model: ModelProto) -> ModelProto:
     return bare
 
 
-def _with_representations(program: Program, weights: Mapping[str, Weight], plain: Graph) -> Program:
+def _with_first_names(program: Program, tied: Mapping[str, str]) -> Program:
+    """Shared weights under the name that the graph's nodes use; the exporter takes any of their names."""
+    names = {name: tied[name] for name in program.weights if name in tied}
+    weights = {names.get(name, name): weight for name, weight in program.weights.items()}
+    operations = [
+        replace(operation, inputs=tuple(names.get(name, name) for name in operation.inputs))
+        for operation in program.operations
+    ]
+    return replace(program, weights=weights, operations=tuple(operations))
+
+
+def _with_representations(program: Program, weights: Mapping[str, Weight]) -> Program:
     """Initializers that the exporter took from transformed weights, in their representation again."""
     found = {}
     for name, weight in weights.items():

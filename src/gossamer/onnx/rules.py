@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from onnx import AttributeProto, TensorProto, defs
 
 from gossamer.artifact.program import Attribute, Operation
@@ -22,6 +23,7 @@ from . import folding, tensors
 from .values import Known, Sizes
 
 Result: TypeAlias = "str | list[Weight] | Operation | None"
+_MAX_REPEATED = 64  # elements of a weight that may be there twice, in two forms
 _MAX_FOLDED_BYTES = 1 << 16  # a constant that large may be written down though nothing else becomes smaller
 
 
@@ -47,7 +49,7 @@ class State:
 
 
 def forward_input(operation: Operation, state: State) -> Result:
-    """Identity; Dropout outside of training; Cast, Reshape, Expand or Slice to what it is already."""
+    """Identity; Dropout outside of training; Cast, Pad, Reshape, Expand or Slice to what it is already."""
     return operation.inputs[0] if not operation.domain and _changes_nothing(operation, state) else None
 
 
@@ -61,6 +63,9 @@ def _changes_nothing(operation: Operation, state: State) -> bool:
             return _cast_target(operation) == state.known.dtype(operation.inputs[0])
         case "Concat":
             return len(operation.inputs) == 1
+        case "Pad":
+            pads = state.known.sizes(operation.inputs[1]) if len(operation.inputs) > 1 else None
+            return pads is not None and not pads.any()
         case "Reshape" | "Expand":
             return _same_shape(operation, state.known)
         case "Slice":
@@ -121,14 +126,23 @@ def fold_constants(operation: Operation, state: State) -> Result:
     names = [name for name in operation.inputs if name]
     if not folding.is_foldable(operation) or any(state.dense(name) is None for name in names):
         return None
-    freed = sum(decode(state.weights[name]).nbytes for name in set(names) if state.uses[name] == 1)
-    limit = max(freed, _MAX_FOLDED_BYTES)
+    limit = _allowed_bytes({name: decode(state.weights[name]) for name in names}, state)
     if any(_elements(state.known, name) > limit for name in operation.outputs if name):
         return None
     results = folding.fold(operation, state.weights, state.opsets)
     if results is None or sum(result.values.nbytes for result in results) > limit:
         return None
     return list(results)
+
+
+def _allowed_bytes(arrays: Mapping[str, npt.NDArray[np.generic]], state: State) -> int:
+    """How large a result may be: as what it replaces, or small, unless it repeats a weight that stays."""
+    freed = sum(array.nbytes for name, array in arrays.items() if state.uses[name] == 1)
+    stays = any(
+        array.dtype.kind == "f" and array.size > _MAX_REPEATED and state.uses[name] > 1
+        for name, array in arrays.items()
+    )
+    return freed if stays else max(freed, _MAX_FOLDED_BYTES)
 
 
 def _elements(known: Known, name: str) -> float:

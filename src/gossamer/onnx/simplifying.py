@@ -113,20 +113,20 @@ def _renamed(operations: Iterable[Operation], names: Mapping[str, str]) -> Itera
 
 
 def _with_shared_constants(program: Program, given: set[str]) -> Program:
-    """Small constants that folding made are there once."""
+    """Small constants that folding made, and scalars and shapes, are there once."""
     first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     names: dict[str, str] = {}
     for name, weight in program.weights.items():
         if not isinstance(weight, Dense) or weight.values.size > _MAX_SHARED:
             continue
-        if name not in given or _is_shape(weight):
+        if name not in given or _is_argument(weight):
             array = weight.values
             names[name] = first.setdefault((array.dtype.str, array.shape, array.tobytes()), name)
     return replace(program, operations=tuple(_renamed(program.operations, names)))
 
 
-def _is_shape(weight: Dense) -> bool:
-    return weight.values.dtype == np.int64 and weight.values.ndim == 1
+def _is_argument(weight: Dense) -> bool:
+    return weight.values.ndim == 0 or (weight.values.dtype == np.int64 and weight.values.ndim == 1)
 
 
 def _without_dead(program: Program) -> Program:
