@@ -3,7 +3,7 @@
 from gossamer.measure.compare import compare
 from gossamer.measure.contestants import file_runners
 from gossamer.measure.cost import Macs, macs
-from gossamer.measure.file import describe_file, layer_measurements, measure_file, measurement
+from gossamer.measure.file import describe_file, layer_measurements, measure_file, measurement, naming
 from gossamer.measure.latency import Finish, Ratio, latency, race, speedup
 from gossamer.measure.machine import machine
 from gossamer.measure.memory import PeakMemory, peak_memory
@@ -55,6 +55,7 @@ __all__ = [
     "macs",
     "measure_file",
     "measurement",
+    "naming",
     "pareto",
     "peak_memory",
     "race",

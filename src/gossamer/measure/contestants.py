@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from gossamer import artifact
 from gossamer.artifact import Program
-from gossamer.errors import FormatError, InputError, UnsupportedError
+from gossamer.errors import FormatError, UnsupportedError
+from gossamer.measure.file import naming
 from gossamer.measure.runtimes import (
     Arrays,
     Gossamer,
@@ -47,8 +48,13 @@ def file_runners(
     ``compiled``: torch.compile too. Raises ``FormatError`` for other files and for damaged ones,
     ``InputError`` as ``input_shapes`` does.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not there: give paths of .goss, .onnx or .pt2 files")
+    with naming(path):
+        return _file_runners(path, folder, batch, sizes, seed, compiled)
+
+
+def _file_runners(
+    path: Path, folder: Path, batch: int, sizes: Mapping[str, int] | None, seed: int, compiled: bool
+) -> list[Runner]:
     if path.suffix == ".pt2":
         inputs = _torch_inputs(path, batch, seed)
         eager = Runner(TorchEager, path, inputs)
@@ -56,7 +62,7 @@ def file_runners(
     if path.suffix == ".onnx":
         return _onnx_file_runners(path, folder, batch, sizes, seed)
     if path.suffix != ".goss":
-        raise FormatError(f"{path}: which runtime runs it is told by its name: .goss, .onnx or .pt2")
+        raise UnsupportedError(f"{path}: which runtime runs it is told by its name: .goss, .onnx or .pt2")
     program = artifact.read(path)
     inputs = made_up_inputs(program, batch, sizes, seed)
     exported = onnx_runners(program, folder / f"{path.stem}.onnx", inputs)

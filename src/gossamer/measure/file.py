@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gossamer.artifact import Description, Program, WeightBytes, describe
-from gossamer.errors import InputError
+from gossamer.errors import FormatError, InputError, UnsupportedError
 from gossamer.measure.cost import Macs, macs
 from gossamer.measure.records import LayerMeasurement, Measurement
 from gossamer.weights import Codebook, Sparse, Weight, decode, dtype
@@ -27,14 +29,25 @@ def describe_file(file: File) -> Description:
     if isinstance(file, bytes):
         return describe(file)
     path = Path(file)
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "is not there"
-        raise InputError(f"{path} {what}: give the path of a .goss or .onnx file")
-    if path.suffix == ".onnx":
-        from gossamer.measure.onnx_file import describe_onnx
+    with naming(path):
+        if path.suffix == ".onnx":
+            from gossamer.measure.onnx_file import describe_onnx
 
-        return describe_onnx(path)
-    return describe(path)
+            return describe_onnx(path)
+        return describe(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, what is wrong with the bytes of ``path`` is said with its name; ``InputError`` where it is no file."""
+    if not path.is_file():
+        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: give the path of a file")
+    try:
+        yield
+    except (FormatError, UnsupportedError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def measure_file(file: File, **measured: Any) -> Measurement:

@@ -9,10 +9,11 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
+import gossamer
 from gossamer.artifact import Operation, Port, Program
 from gossamer.measure.records import Machine
 
-_PACKAGES = ("gossamer", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+_PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "openvino")
 
 
 def machine() -> Machine:
@@ -25,7 +26,7 @@ def machine() -> Machine:
         cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=platform.platform(),
-        versions={"python": platform.python_version(), **_installed()},
+        versions={"gossamer": gossamer.__version__, "python": platform.python_version(), **_installed()},
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

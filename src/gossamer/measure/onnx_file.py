@@ -25,21 +25,20 @@ def describe_onnx(path: Path) -> Description:
     stored = _stored_bytes(model)
     rows = []
     for name, weight in program.weights.items():
-        elements, kept, size = math.prod(shape(weight)), nonzeros(weight), stored.get(name, 0)
         rows.append(
             WeightBytes(
                 name=name,
                 shape=shape(weight),
                 representation=representation(weight),
                 coder="plain",
-                elements=elements,
-                kept=kept,
+                elements=math.prod(shape(weight)),
+                kept=nonzeros(weight),
                 weight_bits=8.0 * _element_bytes(model, name, decode(weight).itemsize),
-                weight_bits_coded=8 * size / kept if kept else None,
+                weight_bits_coded=None,
                 index_bits=None,
                 index_bits_coded=None,
                 table_bytes=0,
-                bytes=size,
+                bytes=stored.get(name, 0),
             )
         )
     beside = sum(_external_bytes(tensor) for tensor in model.graph.initializer)

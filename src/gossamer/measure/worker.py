@@ -24,7 +24,7 @@ from typing import cast
 from gossamer.errors import UnsupportedError
 from gossamer.measure.runtimes import Arrays, Runtime
 
-_PACKAGES = Path(__file__).resolve().parents[2]
+_PACKAGES = Path(__file__).absolute().parents[2]
 _SERVE = "from gossamer.measure.worker import serve; serve"
 # Untimed runs at the head of every block bring code and weights back into the caches that another process
 # used.
