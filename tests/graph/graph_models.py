@@ -90,12 +90,6 @@ def _resnet() -> nn.Module:
     )
 
 
-def _mobilenet() -> nn.Module:
-    t = _transformers()
-    config = t.MobileNetV2Config(image_size=32, depth_multiplier=0.25, min_depth=8, num_labels=5)
-    return t.MobileNetV2ForImageClassification(config)
-
-
 def _efficientnet() -> nn.Module:
     t = _transformers()
     config = t.EfficientNetConfig(
@@ -228,7 +222,6 @@ OURS = {
 }
 OTHERS = {
     "resnet": Case(_resnet, _images, _logits),
-    "mobilenet": Case(_mobilenet, _images, _logits),
     "efficientnet": Case(_efficientnet, _images, _logits),
     "vit": Case(_vit, _images, _logits),
     "bert": Case(_bert, _tokens, _logits),

@@ -68,8 +68,8 @@ def test_layers_of_modules(name):
 
 
 def test_layers_of_recurrent_networks():
-    found = layers(trace(nn.GRU(3, 4, 2, bidirectional=True, batch_first=True), torch.randn(2, 5, 3)))
-    assert len(found) == 8
+    found = layers(trace(nn.GRU(3, 4, bidirectional=True, batch_first=True), torch.randn(2, 5, 3)))
+    assert len(found) == 4
     assert {(layer.kind, layer.output_axis, layer.input_axis) for layer in found} == {("gru", 0, 1)}
 
 
@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
 def test_cost_is_what_is_known(name):
     build, shape, macs, parameters = KNOWN[name]
     model = SelfAttention(build()) if name == "attention" else build()
-    graph = trace(model, torch.randn(2, *shape))
+    graph = trace(model.to("meta"), torch.randn(2, *shape, device="meta"))  # nothing but shapes is needed
     with record() as notes:
         counted = cost(graph)
     assert not notes

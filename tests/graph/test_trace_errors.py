@@ -72,7 +72,18 @@ class SelectsRows(Base):
         return y[y.sum(1) > 0]  # HERE
 
 
+class Wrapped:
+    def __init__(self, value):
+        self.value = value
+
+
+class ReturnsAnObject(Base):
+    def forward(self, x):  # HERE
+        return Wrapped(self.fc(x))
+
+
 CASES = {
+    ReturnsAnObject: "tuples, lists and dicts",
     Branches: "torch.where",
     ReadsANumber: ".item()",
     TakesAFloat: "float()",

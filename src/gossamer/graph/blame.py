@@ -37,6 +37,8 @@ REPAIRS = {
     "example, take an example of another batch size",
     "shape": "a shape that depends on values cannot be traced: keep all rows and multiply by a mask, or "
     "select outside of the model",
+    "output": "a graph returns tensors in tuples, lists and dicts (or types registered with torch's pytree): "
+    "return one of those; for transformers' decoders set config.use_cache = False",
     "other": "trace a part of the model that torch.export accepts, or rewrite this line with torch operators",
 }
 
@@ -65,9 +67,11 @@ def line_of_trace(stack_trace: str) -> str:
 
 def forward_line(model: nn.Module) -> str:
     """Where the forward method of ``model`` is written."""
+    forward = inspect.unwrap(type(model).forward)
     try:
-        file = inspect.getsourcefile(type(model).forward) or ""
-        _, line = inspect.getsourcelines(type(model).forward)
+        file = inspect.getsourcefile(forward) or ""
+        lines, line = inspect.getsourcelines(forward)
+        line += next(i for i, text in enumerate(lines) if text.lstrip().startswith("def "))
     except (OSError, TypeError):
         return f"{type(model).__name__}.forward"
     return line_text(file, line)
@@ -82,6 +86,8 @@ def kind_of(error: BaseException) -> str:
         return "numpy"
     if re.search(r"\.item\(|\.tolist\(|\bfloat\(|\bint\(", text):
         return "item"
+    if "in output, which is not a known type" in text:
+        return "output"
     if "data-dependent" in text or "GuardOnDataDependent" in text:
         return "control flow"
     return "other"

@@ -154,7 +154,7 @@ def _export(working: nn.Module, model: nn.Module, call: Call) -> torch.fx.GraphM
         raise
     except Exception as error:  # torch.export raises a dozen kinds
         kind = blame.kind_of(error)
-        line = blame.line_of_exception(error, model)
+        line = blame.forward_line(model) if kind == "output" else blame.line_of_exception(error, model)
         if kind == "batch":
             line = (
                 blame.line_of_fixed_batch(

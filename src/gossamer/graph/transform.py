@@ -111,11 +111,8 @@ def class_name(cls: type) -> str:
 def transform_classes() -> dict[str, type[WeightTransform]]:
     """Every kind of transform that has been imported, by :func:`class_name`."""
     classes: dict[str, type[WeightTransform]] = {}
-    waiting: list[type[WeightTransform]] = [WeightTransform]
+    waiting: list[type[WeightTransform]] = WeightTransform.__subclasses__()
     for cls in waiting:
-        for sub in cls.__subclasses__():
-            waiting.append(sub)
-            classes.setdefault(
-                class_name(sub), sub
-            )  # torch.export leaves proxies, which come after the real one
+        waiting += cls.__subclasses__()
+        classes.setdefault(class_name(cls), cls)  # torch.export leaves proxies, which come after the real one
     return classes
