@@ -28,23 +28,21 @@ inline void inside(const Run& run, int64_t stride, int64_t offset, int64_t width
   if (begin > end) begin = end;
 }
 
-// Writes length (rounded up to whole vectors) floats: zeros, then source[0], source[stride] ..., then zeros.
+// Writes zeros up to begin, then source[0], source[stride], ..., up to end, then zeros up to length. Whole vectors are
+// written: what they spill behind the run is overwritten by the next run, or falls into the scratch's reserve.
 inline void pack_run(const float* source, int64_t stride, int64_t begin, int64_t end, int64_t length, float* to) {
-  if (begin > 0 || end < length) {
-    for (int64_t t = 0; t < length; t += V::kLanes) V::zero().store(to + t);
-  }
+  for (int64_t t = 0; t < begin; t += V::kLanes) V::zero().store(to + t);
+  int64_t t = begin;
   if (stride == 1) {
-    if (begin == 0 && end == length) {  // may write past the end: the next run overwrites that
-      for (int64_t t = 0; t < length; t += V::kLanes) {
-        const int64_t left = length - t;
-        (left >= V::kLanes ? V::load(source + t) : V::load(source + t, static_cast<int>(left))).store(to + t);
-      }
-      return;
+    for (; t + V::kLanes <= end; t += V::kLanes) V::load(source + t - begin).store(to + t);
+    if (t < end) {
+      V::load(source + t - begin, static_cast<int>(end - t)).store(to + t);  // zeros behind end
+      t += V::kLanes;
     }
-    for (int64_t t = begin; t < end; ++t) to[t] = source[t - begin];
-    return;
+  } else {
+    for (; t < end; ++t) to[t] = source[(t - begin) * stride];
   }
-  for (int64_t t = begin; t < end; ++t) to[t] = source[(t - begin) * stride];
+  for (; t < length; t += V::kLanes) V::zero().store(to + t);
 }
 
 // Rows [p0, p0 + depth) of the panel of patches, kWidth floats each. `x`: the group's first channel.
