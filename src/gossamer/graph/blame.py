@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 _HERE = str(Path(__file__).parent)
 _NOT_THE_USER = (str(Path(torch.__file__).parent), str(Path(np.__file__).parent), _HERE, "<")
 _STANDARD = sysconfig.get_path("stdlib")
-_TRACE_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_TRACE_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in ')
 
 REPAIRS = {
     "control flow": "control flow that depends on values cannot be traced: use torch.where, multiply by a "
