@@ -72,11 +72,7 @@ class BitReader {
 
   // The next `bits` (at most 32) without taking them; zeros follow the end of the data.
   uint32_t peek(int bits) {
-    while (count_ < bits) {
-      held_ = held_ << 8 | (at_ < data_.size() ? data_[at_] : 0);
-      ++at_;
-      count_ += 8;
-    }
+    if (count_ < bits) refill();
     return static_cast<uint32_t>(held_ >> (count_ - bits) & ((uint64_t{1} << bits) - 1));
   }
   void skip(int bits) { count_ -= bits; }
@@ -97,6 +93,10 @@ class BitReader {
   }
 
  private:
+  void refill() {
+    for (; count_ <= 56; count_ += 8, ++at_) held_ = held_ << 8 | (at_ < data_.size() ? data_[at_] : 0);
+  }
+
   ByteView data_;
   size_t at_ = 0;
   uint64_t held_ = 0;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "codec/symbols.h"
@@ -19,6 +20,10 @@ void decode_packed(ByteView data, uint32_t alphabet, SymbolsOut out) {
   const int width = std::bit_width(alphabet - 1);
   if (data.size() != (out.size() * static_cast<size_t>(width) + 7) / 8)
     throw CodecError("packed stream has the wrong length");
+  if (width == 8 && alphabet == 256) {  // byte planes that do not compress: the bulk of dense floats
+    std::copy(data.begin(), data.end(), out.begin());
+    return;
+  }
   BitReader bits(data);
   for (uint16_t& symbol : out) {
     const uint32_t value = bits.take(width);
