@@ -115,11 +115,19 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Progr
 def write(program: Program, path: str | os.PathLike[str], *, coding: Coding = _DEFAULT) -> int:
     """Write a ``.goss`` file; returns its size in bytes.
 
-    The bytes go to a temporary file in the same folder, to the disk, and then under their name, so that at
-    every moment the path holds the old file or the new one, whole. Raises SaveError where that is not
-    possible.
+    Raises SaveError where it could not be written; what stood there before is then whole.
     """
     data = pack(program, coding=coding)
+    write_whole(path, data)
+    return len(data)
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` so that at every moment ``path`` holds the old file or the new one, whole.
+
+    The bytes go to a temporary file in the same folder, to the disk, and then under their name. Raises
+    SaveError where that is not possible.
+    """
     target = Path(path)
     try:
         _replace(target, data)
@@ -128,7 +136,6 @@ def write(program: Program, path: str | os.PathLike[str], *, coding: Coding = _D
             f"{target} could not be written ({error.strerror or error}); what stood there before is whole. "
             f"Check that the folder exists, that you may write to it, and that {len(data)} bytes are free"
         ) from error
-    return len(data)
 
 
 def _replace(target: Path, data: bytes) -> None:

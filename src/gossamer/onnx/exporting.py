@@ -7,16 +7,15 @@ weight as plain values, with a tag (:mod:`gossamer.onnx.tags`) that says how the
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
+from gossamer.artifact.file import write_whole
 from gossamer.artifact.program import Attribute, Operation, Program
-from gossamer.errors import SaveError, UnsupportedError
+from gossamer.errors import UnsupportedError
 from gossamer.weights import Quantized, Weight, decode
 
 from . import metadata, tags, tensors
@@ -34,28 +33,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
 
     Raises SaveError where the file cannot be written, and what :func:`to_onnx` raises.
     """
-    path = Path(path)
-    content = _serialized(to_onnx(program))
-    try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, 0o666 & ~_umask())
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise SaveError(f"cannot write the ONNX file {str(path)!r}: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, _serialized(to_onnx(program)))
 
 
 def _serialized(model: ModelProto) -> bytes:

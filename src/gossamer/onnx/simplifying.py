@@ -14,7 +14,7 @@ from gossamer.weights import Dense
 from . import values
 from .rules import RULES, State
 
-_MAX_ROUNDS = 10
+_MAX_ROUNDS = 100  # what one round writes down, the next one infers shapes from
 _MAX_SHARED = 16  # elements of a constant that is looked for among the others
 
 
@@ -93,15 +93,11 @@ def _with_direct_outputs(program: Program) -> Program:
     written = {name for operation in program.operations for name in operation.outputs}
     outputs = {port.name for port in program.outputs}
     names: dict[str, str] = {}
-    for operation in program.operations:
-        source = operation.inputs[0] if operation.op == "Identity" and not operation.domain else ""
-        if operation.outputs[0] in outputs and source in written - outputs and source not in names:
-            names[source] = operation.outputs[0]
-    kept = [
-        operation
-        for operation in program.operations
-        if not (operation.op == "Identity" and names.get(operation.inputs[0]) == operation.outputs[0])
-    ]
+    copies = [op for op in program.operations if op.op == "Identity" and not op.domain]
+    for copy in copies:
+        if copy.outputs[0] in outputs and copy.inputs[0] in written - outputs:
+            names.setdefault(copy.inputs[0], copy.outputs[0])
+    kept = [op for op in program.operations if op not in copies or names.get(op.inputs[0]) != op.outputs[0]]
     return replace(program, operations=tuple(_renamed(kept, names)))
 
 

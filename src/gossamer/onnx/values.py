@@ -25,7 +25,8 @@ _INT64 = 7  # TensorProto.INT64, as the attribute of Cast says it
 
 def infer(program: Program) -> dict[str, Port]:
     """Type and shape of every value whose type and shape ONNX's own inference finds, weights included."""
-    model = onnx.shape_inference.infer_shapes(to_onnx(_light(program)), data_prop=True)
+    # Not with data_prop: it writes out what ConstantOfShape makes, however large.
+    model = onnx.shape_inference.infer_shapes(to_onnx(_light(program)))
     return ports([*model.graph.value_info, *model.graph.input, *model.graph.output])
 
 
