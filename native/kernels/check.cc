@@ -33,6 +33,12 @@ void check_plain(const AnyRow (&table)[kRows], void (*reference)(const Args&), c
   else reference(args);
 }
 
+void take_all(GemmArgs& args, Tile tile) {
+  const int64_t height = tile_height(args.m, tile.rows);
+  args.tile_end = height ? (args.m + height - 1) / height : 0;
+  args.panel_end = panel_count(args.n, tile.width);
+}
+
 }  // namespace
 
 std::vector<RowName> kernel_rows() {
@@ -57,7 +63,7 @@ void check_gemm(const std::string& name, GemmArgs args) {
   std::vector<float> packed(static_cast<size_t>(packed_size(args.k, args.n, row->tile.width)));
   pack_b(args.k, args.n, args.b, args.n, 1, row->tile.width, packed.data());
   args.b = packed.data();
-  args.panel_end = panel_count(args.n, row->tile.width);
+  take_all(args, row->tile);
   row->run(args);
 }
 
@@ -72,7 +78,7 @@ void check_codebook(const std::string& name, CodebookArgs args) {
     pack_codes(g.k, g.n, static_cast<const uint16_t*>(args.codes), g.n, 1, row->tile.width, packed.data());
   }
   args.codes = packed.data();
-  g.panel_end = panel_count(g.n, row->tile.width);
+  take_all(g, row->tile);
   row->run(args);
 }
 

@@ -106,6 +106,9 @@ Binary binary_of(const Node& node) {
 
 // Both inputs of one arithmetic type.
 std::vector<DType> arithmetic_types(const Node& node, const Types& inputs) {
+  if (inputs.size() != 2) {
+    throw Unsupported(node.label() + ": " + std::to_string(inputs.size()) + " inputs; write it with two at a time");
+  }
   for (size_t i = 0; i < inputs.size(); ++i) {
     const DType type = *inputs[i];
     if (type != DType::float32 && type != DType::int64 && type != DType::int32) {
@@ -196,7 +199,6 @@ Step zip_step(Build& b, const Function& f) {
 }
 
 Step build_binary(Build& b) {
-  if (b.inputs.size() != 2) throw Unsupported(b.node.label() + ": " + std::to_string(b.inputs.size()) + " inputs; 2 are supported");
   const DType type = b.inputs[0]->dtype;
   if (type == DType::float32) return build_float_binary(b);
   const Binary op = binary_of(b.node);
@@ -364,7 +366,9 @@ constexpr Operator kOperators[] = {
     unary("Sigmoid"), unary("Sign"), unary("Sin"), unary("Softplus"), unary("Sqrt"), unary("Tanh"),
     {"Clip", 1, 3, " max min ", float_types, infer_same, build_unary},
     binary("Add", Fusion::clamp), binary("Sub", Fusion::clamp), binary("Mul", Fusion::clamp),
-    binary("Div", Fusion::clamp), binary("Pow"), binary("Max"), binary("Min"),
+    binary("Div", Fusion::clamp), binary("Pow"),
+    {"Max", 1, -1, "", arithmetic_types, infer_broadcast, build_binary},
+    {"Min", 1, -1, "", arithmetic_types, infer_broadcast, build_binary},
     compare("Equal"), compare("Greater"), compare("GreaterOrEqual"), compare("Less"), compare("LessOrEqual"),
     {"And", 2, 2, "", logic_types, infer_broadcast, build_logic},
     {"Or", 2, 2, "", logic_types, infer_broadcast, build_logic},

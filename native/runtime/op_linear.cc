@@ -24,24 +24,20 @@ struct Product {
 
 constexpr int64_t kWorthSharing = 100000;  // multiply-accumulates; below, waking a thread costs more than it brings
 
-// The product's rows, or else its panels, over the pool.
+// The product's tiles of rows, or else its panels, over the pool.
 template <class Call>
-void share_product(const Run& run, const GemmArgs& whole, int tile_rows, int64_t panels, const Call& call) {
-  const auto part = [&](bool by_rows, int64_t begin, int64_t end) {
-    GemmArgs g = whole;
-    g.panel_begin = by_rows ? 0 : begin;
-    g.panel_end = by_rows ? panels : end;
-    if (by_rows) {
-      g.m = end - begin;
-      g.a += begin * g.a_row;
-      g.c += begin * g.c_stride;
-      if (g.residual) g.residual += begin * g.c_stride;
-    }
-    call(g);
-  };
-  if (run.pool->threads() == 1 || whole.m * whole.n * whole.k < kWorthSharing) return part(false, 0, panels);
-  const bool by_rows = whole.m >= int64_t{tile_rows} * run.pool->threads();
-  run.pool->share(by_rows ? whole.m : panels, [&](int64_t begin, int64_t end, int) { part(by_rows, begin, end); });
+void share_product(const Run& run, GemmArgs whole, Tile tile, const Call& call) {
+  const int64_t height = tile_height(whole.m, tile.rows);
+  whole.tile_end = height ? (whole.m + height - 1) / height : 0;
+  whole.panel_end = panel_count(whole.n, tile.width);
+  if (run.pool->threads() == 1 || whole.m * whole.n * whole.k < kWorthSharing) return call(whole);
+  const bool by_rows = whole.tile_end >= run.pool->threads();
+  run.pool->share(by_rows ? whole.tile_end : whole.panel_end, [&](int64_t begin, int64_t end, int) {
+    GemmArgs part = whole;
+    (by_rows ? part.tile_begin : part.panel_begin) = begin;
+    (by_rows ? part.tile_end : part.panel_end) = end;
+    call(part);
+  });
 }
 
 GemmArgs gemm_args(const Product& p, const Epilogue& epilogue) {
@@ -78,20 +74,19 @@ PackedWeights::Memory packed_matrix(Build& b, const Product& p, const GemmKernel
 
 Step constant_product(Build& b, const Product& p, const GemmKernel& kernel) {
   const auto packed = packed_matrix(b, p, kernel, 1);
-  const int64_t panels = panel_count(p.n, kernel.tile.width);
   const GemmArgs fixed = gemm_args(p, b.epilogue);
   const Slot a = b.in(0), c = b.out();
-  return {[=, run_rows = kernel.run, rows = kernel.tile.rows](const Run& run) {
+  return {[=, run_rows = kernel.run, tile = kernel.tile](const Run& run) {
             GemmArgs g = fixed;
             set_pointers(g, run, p, a, c);
             g.b = static_cast<const float*>(packed.get());
-            share_product(run, g, rows, panels, run_rows);
+            share_product(run, g, tile, run_rows);
           },
           kernel.name, "", p.m * p.n * p.k};
 }
 
 Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
-  const int64_t size = packed_size(p.k, p.n, kernel.tile.width), panels = panel_count(p.n, kernel.tile.width);
+  const int64_t size = packed_size(p.k, p.n, kernel.tile.width);
   const Slot scratch = b.scratch(size * 4), a = b.in(0), right = b.in(1), c = b.out();
   const GemmArgs fixed = gemm_args(p, b.epilogue);
   const int64_t pairs = p.a_offsets.empty() ? 1 : static_cast<int64_t>(p.a_offsets.size());
@@ -108,7 +103,7 @@ Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
               g.b = packed;
               g.c += i * p.m * p.n;
               if (g.residual) g.residual += i * p.m * p.n;
-              share_product(run, g, kernel->tile.rows, panels, kernel->run);
+              share_product(run, g, kernel->tile, kernel->run);
             }
           },
           kernel.name, "the right matrix is not constant: packed in every run", pairs * p.m * p.n * p.k};
@@ -117,13 +112,12 @@ Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
 Step codebook_product(Build& b, const Product& p, const CodebookWeight& w) {
   const CodebookKernel& kernel = fastest(kCodebookKernels, b.isa);
   const auto packed = pack_codebook(b, w, {p.k, p.n, p.b_k, p.b_n, p.alpha, kernel.tile.width});
-  const int64_t panels = panel_count(p.n, kernel.tile.width);
   const GemmArgs fixed = gemm_args(p, b.epilogue);
   const Slot a = b.in(0), c = b.out();
   return {[=, code_bytes = w.code_bytes, kernel = &kernel](const Run& run) {
             GemmArgs g = fixed;
             set_pointers(g, run, p, a, c);
-            share_product(run, g, kernel->tile.rows, panels, [&](const GemmArgs& part) {
+            share_product(run, g, kernel->tile, [&](const GemmArgs& part) {
               kernel->run({part, packed->codes.get(), code_bytes, packed->centroids.data(),
                            static_cast<int>(packed->centroids.size())});
             });

@@ -22,7 +22,8 @@ void product(const gossamer::GemmArgs& g, const Right& b) {
       const int64_t column = panel * kWidth, left = g.n - column;
       const int columns = static_cast<int>(left < kWidth ? left : kWidth);
       const Right right = b.moved((panel * g.k + p0) * kWidth);
-      for (int64_t row = 0; row < g.m; row += height) {
+      for (int64_t tile = g.tile_begin; tile < g.tile_end; ++tile) {
+        const int64_t row = tile * height;
         const int64_t rows = g.m - row < height ? g.m - row : height;
         const int64_t at = row * g.c_stride + column;
         const TileEdge edge{g.row_bias ? g.row_bias + row : nullptr, g.column_bias ? g.column_bias + column : nullptr,

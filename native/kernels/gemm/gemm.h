@@ -22,7 +22,9 @@ struct GemmArgs {
   const float* column_bias = nullptr;  // n, or none
   const float* residual = nullptr;  // at C's strides, or none
   float low = 0, high = 0;  // -inf, +inf: no clamp
-  int64_t panel_begin = 0, panel_end = 0;  // the share of one thread
+  // The share of one thread: tiles of rows (tile_height(m, tile.rows) each) and panels of columns. What is computed does
+  // not depend on how it is shared.
+  int64_t tile_begin = 0, tile_end = 0, panel_begin = 0, panel_end = 0;
 };
 
 // The part of C that registers hold while k runs: rows times columns (one panel's width, nr).

@@ -1,0 +1,152 @@
+"""Products: every row of gemm, codebook, conv and sparse equals its plain loops within equation (4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_calls import assert_within, both, call, floats, gamma, rows_of
+
+SIZES = [(1, 1, 1), (1, 5, 3), (1, 300, 784), (2, 33, 7), (3, 32, 9), (4, 17, 1), (5, 8, 64), (7, 31, 257),
+         (12, 32, 40), (13, 65, 300), (25, 100, 513), (17, 16, 1025), (40, 1, 70), (3, 3, 0)]  # fmt: skip
+
+
+def product_inputs(m, n, k):
+    a, b = floats(m * 7 + k, m, k), floats(n * 5 + k, k, n)
+    return a, b, np.abs(a).astype(float) @ np.abs(b)
+
+
+@pytest.mark.parametrize("row", rows_of("gemm"))
+@pytest.mark.parametrize(("m", "n", "k"), SIZES)
+@pytest.mark.parametrize("edge", ["plain", "row", "column"])
+def test_gemm(row, m, n, k, edge):
+    a, b, magnitude = product_inputs(m, n, k)
+    extra = {"row": {"row_bias": floats(1, m)}, "column": {"column_bias": floats(2, n), "low": -1.0, "high": 1.5}}
+    arguments = extra.get(edge, {})
+    if edge == "row":
+        arguments["residual"] = floats(3, m, n)
+    got, wanted = both(row, (m, n), m=m, n=n, k=k, a=a, a_row=k, a_k=1, b=b, **arguments)
+    assert_within(got, wanted, gamma(k + 3) * (magnitude + 16))
+
+
+@pytest.mark.parametrize("row", rows_of("gemm"))
+def test_gemm_reads_the_left_matrix_transposed(row):
+    a, b, magnitude = product_inputs(9, 37, 21)
+    got, wanted = both(row, (9, 37), m=9, n=37, k=21, a=np.ascontiguousarray(a.T), a_row=1, a_k=9, b=b)
+    assert_within(got, wanted, gamma(21) * magnitude)
+    np.testing.assert_allclose(got, a @ b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("row", rows_of("gemm"))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_gemm_keeps_nan_and_infinity(row, value):
+    a, b = np.ones((14, 300), np.float32), np.ones((300, 40), np.float32)
+    a[3, 299] = value
+    got, wanted = both(row, (14, 40), m=14, n=40, k=300, a=a, a_row=300, a_k=1, b=b, low=0.0)
+    np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("row", rows_of("codebook"))
+@pytest.mark.parametrize(("m", "n", "k"), SIZES[:-1])
+@pytest.mark.parametrize("centroids", [1, 2, 7, 16, 17, 32, 33, 256, 300])
+def test_codebook(row, m, n, k, centroids):
+    dtype = np.uint8 if centroids <= 256 else np.uint16
+    a, codes = floats(m + k, m, k), np.random.default_rng(n).integers(0, centroids, (k, n)).astype(dtype)
+    table, bias = np.sort(floats(centroids, centroids)), floats(4, n)
+    magnitude = np.abs(a).astype(float) @ np.abs(table[codes]) + np.abs(bias)
+    got, wanted = both(row, (m, n), m=m, n=n, k=k, a=a, a_row=k, a_k=1, codes=codes, code_bytes=dtype().itemsize,
+                       centroids=table, centroid_count=centroids, column_bias=bias, low=0.0)  # fmt: skip
+    assert_within(got, wanted, gamma(k + 2) * magnitude)
+
+
+def sparse_matrix(rows, columns, density, seed):
+    """Starts, indices, and how many are kept in each row; the first row is empty, the last one full."""
+    kept = np.random.default_rng(seed).random((rows, columns)) < density
+    kept[0] = False
+    kept[-1] = True
+    return np.r_[0, np.cumsum(kept.sum(1))].astype(np.uint32), np.nonzero(kept)[1], kept
+
+
+@pytest.mark.parametrize("row", rows_of("sparse"))
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 8, 15, 16, 17, 35])
+@pytest.mark.parametrize("kind", ["values", "codes8", "codes8 of 200", "codes16"])
+@pytest.mark.parametrize(("index_bytes", "columns"), [(2, 37), (4, 131)])
+def test_sparse(row, batch, kind, index_bytes, columns):
+    rows = 23
+    starts, indices, kept = sparse_matrix(rows, columns, 0.3, batch)
+    rng, count = np.random.default_rng(5), len(indices)
+    extra = {}
+    if kind == "values":
+        values = values_of_all = floats(6, count)
+    else:
+        centroids = {"codes8": 30, "codes8 of 200": 200, "codes16": 300}[kind]
+        values, dtype = floats(6, centroids), np.uint16 if kind == "codes16" else np.uint8
+        codes = rng.integers(0, centroids, count).astype(dtype)
+        extra = {"codes": codes, "code_bytes": dtype().itemsize, "centroid_count": centroids}
+        values_of_all = values[codes]
+    x, bias, residual = floats(7, batch, columns), floats(8, rows), floats(9, batch, rows)
+    dense = np.zeros(kept.shape)
+    dense[kept] = np.abs(values_of_all)
+    magnitude = np.abs(x) @ dense.T + np.abs(bias) + np.abs(residual)
+    index = indices.astype(np.uint16 if index_bytes == 2 else np.uint32)
+    got, wanted = both(row, (batch, rows), rows=rows, columns=columns, starts=starts, indices=index,
+                       index_bytes=index_bytes, values=values, batch=batch, x=x, bias=bias, residual=residual,
+                       low=-2.0, **extra)  # fmt: skip
+    assert_within(got, wanted, gamma(columns + 3) * magnitude)
+
+
+@pytest.mark.parametrize("row", rows_of("sparse"))
+@pytest.mark.parametrize("batch", [1, 6])
+def test_sparse_does_not_visit_pruned_weights(row, batch):
+    x = np.ones((batch, 3), np.float32)
+    x[:, 1] = np.nan
+    starts, indices = np.array([0, 2], np.uint32), np.array([0, 2], np.uint16)
+    got, _ = both(row, (batch, 1), rows=1, columns=3, starts=starts, indices=indices, index_bytes=2,
+                  values=np.array([2, 3], np.float32), batch=batch, x=x)  # fmt: skip
+    assert (got == 5).all()
+
+
+# batch, groups, channels in and out of a group, height, width, kernel, stride, dilation, padding (top, left, bottom, right)
+CONVOLUTIONS = [
+    (1, 1, 1, 20, 28, 28, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (2, 1, 20, 50, 12, 12, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (1, 1, 1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (3, 1, 5, 13, 1, 1, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 1, 16, 16, 9, 7, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 3, 17, 33, 35, (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+    (2, 1, 33, 4, 8, 8, (1, 1), (2, 2), (1, 1), (0, 0, 0, 0)),
+    (1, 6, 1, 1, 17, 19, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 4, 3, 5, 11, 13, (3, 2), (1, 3), (2, 1), (2, 0, 1, 3)),
+    (1, 1, 2, 3, 20, 21, (3, 3), (1, 1), (4, 5), (4, 5, 4, 5)),
+    (1, 1, 2, 3, 9, 9, (3, 3), (7, 50), (1, 1), (0, 0, 0, 0)),
+    (1, 1, 4, 6, 1, 100, (1, 7), (1, 1), (1, 2), (0, 6, 0, 6)),
+    (1, 1, 130, 26, 6, 5, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (9, 9, 9, 9)),
+    (0, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+]
+
+
+def out_size(size, kernel, stride, dilation, before, after):
+    return (size + before + after - (kernel - 1) * dilation - 1) // stride + 1
+
+
+@pytest.mark.parametrize("row", rows_of("conv"))
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+@pytest.mark.parametrize("edge", [False, True])
+def test_conv(row, case, edge):
+    batch, groups, cin, cout, height, width, kernel, stride, dilation, pads = case
+    out_h = out_size(height, kernel[0], stride[0], dilation[0], pads[0], pads[2])
+    out_w = out_size(width, kernel[1], stride[1], dilation[1], pads[1], pads[3])
+    x, weights = floats(1, batch, groups * cin, height, width), floats(2, groups * cout, cin, *kernel)
+    shape = (batch, groups * cout, out_h, out_w)
+    extra = {"bias": floats(3, groups * cout), "residual": floats(4, *shape), "low": 0.0, "high": 6.0} if edge else {}
+    arguments = dict(
+        batch=batch, groups=groups, in_channels=groups * cin, in_h=height, in_w=width, out_channels=groups * cout,
+        out_h=out_h, out_w=out_w, kernel_h=kernel[0], kernel_w=kernel[1], stride_h=stride[0], stride_w=stride[1],
+        dilation_h=dilation[0], dilation_w=dilation[1], pad_top=pads[0], pad_left=pads[1],
+    )  # fmt: skip
+    got, wanted = both(row, shape, x=x, weights=weights, **arguments, **extra)
+    magnitude = np.empty(shape, np.float32)
+    absolute = {key: np.abs(value) if isinstance(value, np.ndarray) else value for key, value in extra.items()}
+    absolute.pop("high", None)
+    call("conv/reference", magnitude, x=np.abs(x), weights=np.abs(weights), **arguments, **absolute)
+    assert_within(got, wanted, gamma(cin * kernel[0] * kernel[1] + 3) * magnitude)

@@ -1,0 +1,40 @@
+"""The tables themselves: every family has a row for every instruction set, and every row was exercised."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+from kernel_calls import EXERCISED, FAMILIES, missing_rows, rows
+
+from gossamer import _native
+
+NEEDS = {
+    "avx2": {"avx2", "fma", "f16c"},
+    "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"},
+}
+
+
+def test_the_instruction_sets_are_those_that_linux_reports():
+    """An independent witness: the kernel leaves out of its flags what it does not save at a switch."""
+    if platform.machine() != "x86_64":
+        assert _native.machine_isas() == ["portable"]
+        return
+    with open("/proc/cpuinfo", encoding="ascii") as lines:
+        flags = next(set(line.split(":")[1].split()) for line in lines if line.startswith("flags"))
+    assert _native.machine_isas() == ["portable", *(isa for isa, needed in NEEDS.items() if needed <= flags)]
+
+
+def test_every_family_has_a_row_for_every_instruction_set():
+    expected = {f"{family}/{isa}" for family in FAMILIES for isa in _native.machine_isas()}
+    assert set(rows()) == expected
+
+
+def test_an_unknown_row_is_an_error():
+    with pytest.raises(ValueError, match="no kernel 'gemm/sse9'"):
+        _native.check_gemm("gemm/sse9")
+
+
+def test_every_row_was_exercised():
+    assert EXERCISED, "this test counts what the other tests of this folder ran: run the whole folder"
+    assert not missing_rows()
