@@ -28,8 +28,11 @@ Frequencies scaled(const std::vector<uint64_t>& counts, uint64_t total, int bits
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return result[a] > result[b]; });
   if (left > 0) result[order[0]] += static_cast<uint32_t>(left);
-  for (size_t i = 0; left < 0; i = (i + 1) % order.size())
-    if (result[order[i]] > 1) --result[order[i]], ++left;
+  for (size_t i = 0; left < 0; ++i, ++left) {
+    // Frequencies above 1 come first, and stay first when each of them has given one.
+    if (i == order.size() || result[order[i]] == 1) i = 0;
+    --result[order[i]];
+  }
   return result;
 }
 

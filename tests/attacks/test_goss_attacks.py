@@ -114,7 +114,7 @@ def test_bit_flips_with_the_right_checksum(name):
 def test_every_byte_of_the_structure_changed(name):
     structure, streams = taken_apart(GOLDEN[name])
     for place, value in enumerate(structure):
-        for other in {0, 0x7F, 0x80, 0xFF, value ^ 1, (value + 1) % 256} - {value}:
+        for other in {0, 0x80, 0xFF, value ^ 1} - {value}:
             survives(assemble(structure[:place] + bytes([other]) + structure[place + 1 :], streams))
 
 

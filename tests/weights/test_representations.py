@@ -217,7 +217,7 @@ def weights(draw):
     values = draw(dense_arrays())
     distinct, places = np.unique(values, return_inverse=True)
     shared = Codebook.of(places.reshape(values.shape), distinct)
-    ints = np.round(values).astype(np.int8)
+    ints = np.asarray(np.round(values)).astype(np.int8)
     one = Quantized(ints, np.array(0.5, np.float32), np.array(0, np.int8), None, 5)
     choices = [Dense(values), shared, one]
     if values.ndim:

@@ -138,11 +138,11 @@ def _frequencies(symbols: Sequence[int], alphabet: int, bits: int) -> list[int]:
     left = (1 << bits) - sum(result)
     result[order[0]] += max(0, left)
     at = 0
-    while left < 0:
-        if result[order[at]] > 1:
-            result[order[at]] -= 1
-            left += 1
-        at = (at + 1) % alphabet
+    for _ in range(-left):
+        if at == alphabet or result[order[at]] == 1:
+            at = 0
+        result[order[at]] -= 1
+        at += 1
     return result
 
 
