@@ -25,6 +25,10 @@ import pydantic
 import yaml
 
 # The passes and their parts are found among the subclasses of what a field is declared to be: import all of them.
+import gossamer.prune
+import gossamer.quantize
+import gossamer.recipe
+import gossamer.train  # noqa: F401 (the one that ruff sees as standing for all of them)
 from gossamer.errors import RecipeError
 from gossamer.graph import Pass
 

@@ -5,7 +5,7 @@ import numpy as np
 from gossamer.artifact import Operation, Port, Program
 from gossamer.weights import Dense, sparsify
 
-OPSETS = {"": 18}
+OPSETS = {"": 22}
 
 
 def program(operations, weights, inputs, outputs=None):

@@ -6,7 +6,9 @@ from hypothesis.extra import numpy as hnp
 
 from gossamer.measure import pareto
 
-points = hnp.arrays(np.float64, st.tuples(st.integers(1, 20), st.just(3)), elements=st.integers(-3, 3).map(float))
+points = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 20), st.just(3)), elements=st.integers(-3, 3).map(float)
+)
 flags = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
 

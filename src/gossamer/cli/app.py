@@ -70,9 +70,17 @@ def demo(
     from gossamer.cli.compress import check_writable
     from gossamer.cli.demo_page import show
 
+    def say(text: str) -> None:
+        messages().print(text, soft_wrap=True, markup=False)
+
     check_writable(output, report)
     found = steps.run_demo(
-        steps.find_mnist(data), output, report, quick=quick, seed=seed, say=messages().print
+        steps.find_mnist(data),
+        output,
+        report,
+        quick=quick,
+        seed=seed,
+        say=say,
     )
     if json:
         print_json(steps.as_json(found))

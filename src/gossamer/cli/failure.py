@@ -41,9 +41,9 @@ def _is_users(filename: str) -> bool:
 
 def is_users_to_repair(error: BaseException) -> bool:
     """Whether ``error`` is about what the user gave (or their machine) and not about gossamer itself."""
-    return isinstance(error, (GossamerError, OSError, MemoryError)) or (
-        isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("gossamer")
-    )
+    if isinstance(error, ModuleNotFoundError):
+        return not (error.name or "").startswith("gossamer")
+    return isinstance(error, (GossamerError, OSError, MemoryError)) or users_line(error) is not None
 
 
 def describe_failure(error: BaseException) -> str:

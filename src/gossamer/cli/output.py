@@ -61,9 +61,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tot
 
 @contextmanager
 def progress(title: str) -> Iterator[Any]:
-    """A bar on standard error while the context is open; yields ``advance(share)``, share from 0 to 1."""
+    """A bar on a terminal's standard error while the context is open; yields ``advance(share)``, 0 to 1."""
+    console = messages()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=messages(), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
 

@@ -47,7 +47,7 @@ def main(images_file: str, *networks: str) -> None:
     for path in networks:
         engine = Engine(path)
         began = time.perf_counter()
-        batches = [engine(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
+        batches = [np.asarray(engine(images[i : i + _BATCH])) for i in range(0, len(images), _BATCH)]
         seconds = time.perf_counter() - began
         errors = int((np.concatenate(batches).argmax(1) != labels).sum())
         answer.append({"file": path, "errors": errors, "images": len(labels), "seconds": seconds})

@@ -120,7 +120,7 @@ class Worker:
             answer = self._pipe.recv()
         except (EOFError, OSError):
             code = self._process.wait()
-            raise UnsupportedError(f"{self._who()} ended its process with exit code {code}") from None
+            raise UnsupportedError(f"{self._who()}: its process ended with exit code {code}") from None
         if isinstance(answer, _Failure):
             raise UnsupportedError(f"{self._who()}: {answer.message}")
         return answer

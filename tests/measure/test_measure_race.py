@@ -1,0 +1,161 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from measure_samples import two_layers
+
+from gossamer import artifact
+from gossamer.errors import InputError, MissingDependencyError, UnsupportedError
+from gossamer.measure import (
+    Gossamer,
+    Latency,
+    OnnxRuntime,
+    Runner,
+    Runtime,
+    file_runners,
+    latency,
+    machine,
+    peak_memory,
+    race,
+    speedup,
+)
+from gossamer.measure.latency import _block_sizes
+
+
+@pytest.fixture
+def goss(tmp_path):
+    path = tmp_path / "small.goss"
+    artifact.write(two_layers(), path)
+    return path
+
+
+def runners(path, tmp_path, **options):
+    folder = tmp_path / "converted"
+    folder.mkdir(exist_ok=True)
+    return file_runners(path, folder, **options)
+
+
+def test_everyone_runs_the_same_network_on_the_same_inputs(goss, tmp_path):
+    shares = []
+    finishes = race(runners(goss, tmp_path, batch=3), runs=50, progress=shares.append)
+    assert finishes[0].runner.runtime is Gossamer
+    expected = finishes[0].first.outputs[0]
+    assert expected.shape == (3, 4)
+    for finish in finishes:
+        np.testing.assert_allclose(finish.first.outputs[0], expected, rtol=1e-5, atol=1e-5)
+        timed = finish.latency
+        assert (timed.runs, timed.batch, timed.threads) == (50, 3, 1)
+        assert 0 < timed.low_ms <= timed.median_ms <= timed.high_ms
+        assert len(timed.blocks_ms) == 20
+    assert shares[-1] == 1.0
+
+
+def test_speed_up_is_paired_by_blocks():
+    def timed(*blocks):
+        return Latency("any", 1, 1, 1.0, 1.0, 1.0, 10, blocks)
+
+    delta = speedup(timed(2.0, 4.0, 8.0), timed(1.0, 2.0, 2.0))
+    assert (delta.median, delta.low, delta.high) == (2.0, 2.0, 3.0)
+    assert speedup(timed(3.0), timed(3.0)).median == 1.0
+    with pytest.raises(InputError, match="not measured in one race"):
+        speedup(timed(1.0), timed(1.0, 2.0))
+
+
+@pytest.mark.parametrize("runs", [1, 7, 20, 53, 400])
+def test_blocks_share_out_all_runs(runs):
+    sizes = _block_sizes(runs)
+    assert sum(sizes) == runs
+    assert len(sizes) <= 20
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_file_that_does_not_run_is_an_error_that_names_it(tmp_path):
+    broken = tmp_path / "broken.goss"
+    broken.write_bytes(b"GOSS, but no more")
+    lame = Runner(Gossamer, broken, (np.zeros((1, 8), np.float32),))
+    with pytest.raises(UnsupportedError, match="gossamer cannot run broken.goss: FormatError"):
+        latency([lame], runs=1)
+
+
+def test_who_fails_can_be_left_out(goss, tmp_path):
+    good = runners(goss, tmp_path)[0]
+    bad = dataclasses.replace(good, inputs=(np.zeros((1, 9), np.float32),))
+    failed = []
+    finishes = race([bad, good], runs=2, on_failure=lambda runner, error: failed.append((runner, str(error))))
+    assert [finish.runner for finish in finishes] == [good]
+    assert failed[0][0] is bad
+    assert "InputError" in failed[0][1]
+
+
+class Dying(Runtime):
+    name, suffix, package = "dying", ".goss", "gossamer"
+
+    def __init__(self, path, threads):
+        import os
+
+        os._exit(7)
+
+    def run(self, inputs):
+        return ()
+
+
+def test_a_runtime_that_ends_its_process(goss):
+    with pytest.raises(
+        UnsupportedError, match="dying cannot run small.goss: its process ended with exit code 7"
+    ):
+        latency([Runner(Dying, goss, ())], runs=1)
+
+
+class NotThere(Gossamer):
+    name, package = "not there", "a_package_that_is_not_installed"
+
+
+def test_a_runtime_that_is_not_installed(goss):
+    assert not NotThere.installed()
+    with pytest.raises(MissingDependencyError, match="pip install a_package"):
+        latency([Runner(NotThere, goss, ())], runs=1)
+
+
+@pytest.mark.parametrize("options", [{"runs": 0}, {"threads": 0}])
+def test_refused(options, goss):
+    with pytest.raises(InputError, match="at least 1"):
+        race([Runner(Gossamer, goss, ())], **options)
+    with pytest.raises(InputError, match="nothing to race"):
+        race([])
+
+
+def test_memory_of_a_fresh_process(goss, tmp_path):
+    ballast = bytearray(200_000_000)  # of this process, and not of the one that is measured
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    ours = peak_memory(runners(goss, tmp_path)[0])
+    assert 5_000_000 < ours.before <= ours.peak < 200_000_000
+
+
+def test_a_larger_network_takes_more(tmp_path):
+    peaks = []
+    for hidden in (16, 400_000):
+        path = tmp_path / f"{hidden}.goss"
+        artifact.write(two_layers(hidden=hidden, zeros=0), path)
+        peaks.append(peak_memory(runners(path, tmp_path)[0]).peak)
+    assert peaks[1] - peaks[0] > 4 * 400_000 * 12  # the weights at least
+
+
+def test_onnx_files_run_in_both(tmp_path):
+    pytest.importorskip("onnxruntime")
+    from gossamer.onnx import save
+
+    path = tmp_path / "n.onnx"
+    save(two_layers(), path)
+    found = runners(path, tmp_path)
+    assert [runner.runtime for runner in found][:1] == [OnnxRuntime]
+    assert found[-1].runtime is Gossamer
+
+
+def test_machine():
+    found = machine()
+    assert found.cpu
+    assert found.cores >= 1
+    assert found.memory_bytes > 1e8
+    assert found.instruction_set in ("portable", "avx2", "avx512")
+    assert found.versions["numpy"] == np.__version__
+    assert found.date.endswith("+00:00")
