@@ -1,0 +1,108 @@
+"""The bounds of docs/numerics.md, section 5, propagated through a torch module in double precision."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+UNIT = 2.0**-24
+
+
+def gamma(count: float) -> float:
+    """Equation (1)."""
+    return count * UNIT / (1 - count * UNIT)
+
+
+class Tracked(NamedTuple):
+    """An exact value (double); what the engine's may be off at most (5); the variance of that under model (7)."""
+
+    value: torch.Tensor
+    bound: torch.Tensor
+    variance: torch.Tensor
+
+
+class Residual(nn.Module):
+    """relu(body(x) + shortcut(x))."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x):
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+def exact_input(x: torch.Tensor) -> Tracked:
+    return Tracked(x.double(), torch.zeros_like(x.double()), torch.zeros_like(x.double()))
+
+
+def track(module: nn.Module, x: Tracked) -> Tracked:
+    if isinstance(module, nn.Sequential):
+        return _sequential(list(module), x)
+    if isinstance(module, Residual):
+        return _residual(track(module.body, x), track(module.shortcut, x))
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        bias = None if module.bias is None else module.bias.double()
+        return _affine(module, module.weight.double(), bias, x, 2)
+    if isinstance(module, nn.ReLU | nn.Identity):
+        return x._replace(value=module(x.value))
+    if isinstance(module, nn.Flatten | nn.MaxPool2d):
+        return Tracked(*(module(part) for part in x))
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return _mean(module, x)
+    raise TypeError(type(module).__name__)
+
+
+def _sequential(modules: list[nn.Module], x: Tracked) -> Tracked:
+    while modules:
+        first, *modules = modules
+        if isinstance(first, nn.Conv2d) and modules and isinstance(modules[0], nn.BatchNorm2d):
+            x = _folded(first, modules.pop(0), x)
+        else:
+            x = track(first, x)
+    return x
+
+
+def _residual(a: Tracked, b: Tracked) -> Tracked:
+    magnitude = a.value.abs() + b.value.abs() + a.bound + b.bound
+    return Tracked(
+        torch.relu(a.value + b.value), a.bound + b.bound + gamma(2) * magnitude,
+        a.variance + b.variance + (UNIT * magnitude) ** 2,
+    )  # fmt: skip
+
+
+def _affine(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, x: Tracked, extra: int) -> Tracked:
+    """Equations (5) and (7)."""
+
+    def apply(w, b, v):
+        if isinstance(module, nn.Linear):
+            return functional.linear(v, w, b)
+        return functional.conv2d(v, w, b, module.stride, module.padding, module.dilation, module.groups)
+
+    count = weight[0].numel() + extra
+    absolute = None if bias is None else bias.abs()
+    magnitude = apply(weight.abs(), absolute, x.value.abs() + x.bound)
+    return Tracked(
+        apply(weight, bias, x.value),
+        apply(weight.abs(), None, x.bound) + gamma(count) * magnitude,
+        apply(weight**2, None, x.variance) + count / 3 * (UNIT * apply(weight.abs(), absolute, x.value.abs())) ** 2,
+    )
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tracked) -> Tracked:
+    """Equation (6): two roundings more for weights and bias that were scaled."""
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias = norm.bias.double() - norm.running_mean.double() * scale
+    return _affine(conv, conv.weight.double() * scale.view(-1, 1, 1, 1), bias, x, 4)
+
+
+def _mean(module: nn.Module, x: Tracked) -> Tracked:
+    count = x.value.shape[2] * x.value.shape[3]
+    magnitude = module(x.value.abs() + x.bound)
+    return Tracked(
+        module(x.value), module(x.bound) + gamma(count + 1) * magnitude,
+        module(x.variance) / count + (count + 1) / 3 * (UNIT * magnitude) ** 2,
+    )  # fmt: skip
