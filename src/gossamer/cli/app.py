@@ -58,11 +58,12 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Compress a network on real data, from training to the report, in about a minute.
+    """Compress a network on real data, from training to the report.
 
-    Trains LeNet-300-100 on MNIST, prunes it, shares its weights, writes one file some forty times smaller,
-    runs that file on the test images in a process that cannot import torch, races it against the other
-    runtimes that are installed, and writes report.html.
+    Trains LeNet-300-100 on MNIST, prunes it, shares its weights, writes one
+    file some sixty times smaller, runs that file on the test images in a
+    process that cannot import torch, races it against the other runtimes
+    that are installed, and writes a report. Takes one to two minutes.
 
     Example:  gossamer demo --report report.html
     """
@@ -74,14 +75,7 @@ def demo(
         messages().print(text, soft_wrap=True, markup=False)
 
     check_writable(output, report)
-    found = steps.run_demo(
-        steps.find_mnist(data),
-        output,
-        report,
-        quick=quick,
-        seed=seed,
-        say=say,
-    )
+    found = steps.run_demo(steps.find_mnist(data), output, report, quick=quick, seed=seed, say=say)
     if json:
         print_json(steps.as_json(found))
     else:
@@ -105,13 +99,16 @@ def compress(
 ) -> None:
     """Compress your own trained model with a recipe.
 
-    The model and its task (data, loss, metric: what must not be lost) come from your code, importable from
-    the current directory. A recipe is a list of passes:
+    The model and its task (data, loss, metric: what must not be lost) come
+    from your code, importable from the current directory. A recipe is a YAML
+    list of passes:
 
-        - Repeat: {times: 5, passes: [Prune: 0.9, Finetune: {epochs: 2}]}
+        - Prune: {amount: 0.9}
+        - Finetune: {epochs: 2}
+        - Cluster: {bits: 5}
 
-    Example:  gossamer compress mynet:build --task mynet:task --recipe recipe.yaml -o net.goss --report
-    report.html
+    Example:  gossamer compress mynet:build --task mynet:task
+                --recipe recipe.yaml -o net.goss --report report.html
     """
     from gossamer.cli.compress import as_json, check_writable, print_stages, run_compress
 
@@ -134,8 +131,9 @@ def inspect(
 ) -> None:
     """Show what a file's bytes are spent on, layer by layer.
 
-    Weights kept, bits per weight and per index before and after entropy coding, bytes: the table of the Deep
-    Compression paper. The bytes add up to the size of the file. Needs no torch for .goss files.
+    Weights kept, bits per weight and per index before and after entropy
+    coding, bytes: the table of the Deep Compression paper. The bytes add up
+    to the size of the file. Needs no torch for .goss files.
 
     Example:  gossamer inspect net.goss
     """
@@ -165,9 +163,10 @@ def bench(
 ) -> None:
     """Race files side by side, in every installed runtime that can run them.
 
-    Each runtime has a process of its own; they run in short blocks by turns, so that all meet the same clock.
-    Shows median and quartiles, the speed relative to the first row (block by block), memory, and how far
-    outputs differ.
+    Each runtime has a process of its own; they run in short blocks by turns,
+    so that all meet the same clock. Shows median and quartiles, the speed
+    relative to the first row (block by block), memory, and how far outputs
+    differ.
 
     Example:  gossamer bench net.goss model.onnx
     """
@@ -189,7 +188,9 @@ def export(
     file: Annotated[Path, typer.Argument(help="A .goss file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
 ) -> None:
-    """Write a .goss file as ONNX, for other runtimes; importing that gives the same network again.
+    """Write a .goss file as ONNX, for other runtimes to run.
+
+    Importing what was written gives the same network again.
 
     Example:  gossamer export net.goss -o net.onnx
     """
