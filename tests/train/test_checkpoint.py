@@ -12,7 +12,7 @@ from small_tasks import batches, compressed_graph, graph, same_state, task
 from gossamer.errors import CheckpointError, SaveError
 from gossamer.graph import record
 from gossamer.task import Task
-from gossamer.train import SGD, Finetune, checkpointing, history, load_state, save_state
+from gossamer.train import SGD, Finetune, checkpointing, history, load_state, loop, save_state
 
 PLAN = Finetune(epochs=3, optimizer=SGD(lr=0.05))
 
@@ -195,7 +195,11 @@ def test_nothing_is_written_without_checkpointing(tmp_path, monkeypatch) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_diverged_training_leaves_the_sound_checkpoint(tmp_path) -> None:
+@pytest.mark.parametrize("losses", ["read at once", "read in groups"])
+def test_a_diverged_training_leaves_the_sound_checkpoint(losses, tmp_path, monkeypatch) -> None:
+    """As on a CPU, and as on a GPU."""
+    if losses == "read in groups":
+        monkeypatch.setattr(loop, "_READ_EVERY", {})
     calls = []
 
     def loss(outputs, targets):

@@ -70,6 +70,11 @@ def test_the_seed_decides_the_order_of_the_data_and_the_augmentation(generator) 
     assert not same_state(first, other)
 
 
+def test_the_state_of_a_loaders_own_generator_decides_nothing() -> None:
+    one, two = (loader_task(generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert same_state(PLAN(graph(), one), PLAN(graph(), two))
+
+
 def test_zero_epochs_are_the_identity_and_say_so() -> None:
     network = graph()
     with record() as notes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from small_tasks import CLASSES, FEATURES, Augmented, compressed_graph, graph, loader_task, task
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
@@ -49,6 +49,24 @@ def everything() -> Graph:
     return Finetune(3, Adam(lr=0.01), early_stopping=stopping)(compressed_graph(), loader_task())
 
 
+def dropout() -> Graph:
+    """Two equal examples, one for each process, which must not lose the same elements."""
+    seen = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen.append(outputs.detach().sum().item())
+        return F.cross_entropy(outputs, targets)
+
+    torch.manual_seed(3)
+    layers = nn.Sequential(nn.Linear(FEATURES, 64), nn.Dropout(0.5), nn.Linear(64, CLASSES))
+    pair = torch.ones(2, FEATURES), torch.zeros(2, dtype=torch.long)
+    trained = PLAN(trace(layers, pair[0]), Task(train=[pair], loss=loss))
+    everybody = gather_object([seen[-1]])
+    if len(set(everybody)) < len(everybody):
+        raise RuntimeError(f"the processes drew the same dropout: {everybody}")
+    return trained
+
+
 def split() -> Graph:
     """A loader that gives every process its own part already."""
     data = Augmented()
@@ -78,7 +96,7 @@ def uninterrupted() -> Graph:
     return resumed(interrupt_at=-1)
 
 
-CASES = (exact, norm, everything, split, resumed, uninterrupted)
+CASES = (exact, norm, everything, dropout, split, resumed, uninterrupted)
 
 
 def main(directory: Path) -> None:

@@ -48,9 +48,8 @@ class Processes:
         size = batch_size(inputs)
         start, stop = size * self.rank // self.count, size * (self.rank + 1) // self.count
         weight = (stop - start) * self.count / size
-        if (
-            start == stop
-        ):  # fewer examples than processes: take part in the exchange all the same, with weight zero
+        if start == stop:
+            # Fewer examples than processes: take part in the exchange all the same, with weight zero.
             start, stop = 0, 1
         return slice_batch(inputs, start, stop), slice_batch(targets, start, stop), weight
 
