@@ -1,5 +1,7 @@
 // Softmax, LogSoftmax, LayerNormalization, reductions, global pooling and ArgMax.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/rows/rows.h"
 #include "runtime/errors.h"
@@ -92,6 +94,13 @@ Reduction reduction_of(const std::string& op) {
   return op == "ReduceMin" ? Reduction::min : Reduction::mean;
 }
 
+// What ONNX has for the reduction of no elements.
+float of_nothing(Reduction op) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  if (op == Reduction::max || op == Reduction::min) return op == Reduction::max ? -infinity : infinity;
+  return op == Reduction::sum ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+}
+
 // Which dimensions are reduced. `axes`: those given, as attribute or input.
 std::vector<bool> reduced(const Node& node, const Shape& x, const std::vector<int64_t>& axes) {
   std::vector<bool> chosen(x.size(), false);
@@ -113,7 +122,6 @@ void infer_reduce(Inference& n) {
   for (size_t d = 0; d < x.size(); ++d) {
     if (!chosen[d]) out.push_back(x[d]);
     else if (keep) out.push_back(1);
-    if (chosen[d] && x[d] == 0 && element_count(x) == 0 && n.node.op != "ReduceSum") n.fail("it reduces an empty dimension");
   }
   n.outputs = {out};
 }
@@ -155,6 +163,10 @@ Step build_reduce(Build& b) {
   return {[=, run_all = kernel.run](const Run& run) {
             for (size_t i = 0; i < passes.size(); ++i) {
               const Pass pass = passes[i];
+              if (pass.n == 0) {
+                std::fill_n(run.at<float>(places[i + 1]), pass.outer * pass.inner, of_nothing(op));
+                continue;
+              }
               run_all({op, pass.outer, pass.n, pass.inner, run.at<float>(places[i]), run.at<float>(places[i + 1])});
             }
           },

@@ -74,7 +74,9 @@ def _residual(a: Tracked, b: Tracked) -> Tracked:
     )  # fmt: skip
 
 
-def _affine(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, x: Tracked, extra: int) -> Tracked:
+def _affine(
+    module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, x: Tracked, extra: int
+) -> Tracked:
     """Equations (5) and (7)."""
 
     def apply(w, b, v):
@@ -88,7 +90,8 @@ def _affine(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, 
     return Tracked(
         apply(weight, bias, x.value),
         apply(weight.abs(), None, x.bound) + gamma(count) * magnitude,
-        apply(weight**2, None, x.variance) + count / 3 * (UNIT * apply(weight.abs(), absolute, x.value.abs())) ** 2,
+        apply(weight**2, None, x.variance)
+        + count / 3 * (UNIT * apply(weight.abs(), absolute, x.value.abs())) ** 2,
     )
 
 

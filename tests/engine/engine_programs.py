@@ -12,13 +12,16 @@ def program(inputs, operations, outputs, weights=None, opset=18) -> Program:
     """``inputs``: {name: shape} or {name: (dtype, shape)}; ``operations``: (op, inputs, outputs, attributes) tuples."""
     ports = []
     for name, port in inputs.items():
-        dtype, shape = port if port and isinstance(port[0], str) and isinstance(port[1], tuple | None) else ("float32", port)
+        typed = len(port) == 2 and isinstance(port[1], tuple)
+        dtype, shape = port if typed else ("float32", port)
         ports.append(Port(name, dtype, shape))
     named = [
         Operation(op, tuple(read), tuple(written), rest[0] if rest else {}, f"n{i}")
         for i, (op, read, written, *rest) in enumerate(operations)
     ]
-    stored = {name: w if isinstance(w, Weight) else Dense(np.asarray(w)) for name, w in (weights or {}).items()}
+    stored = {
+        name: w if isinstance(w, Weight) else Dense(np.asarray(w)) for name, w in (weights or {}).items()
+    }
     results = tuple(Port(name, "float32", None) for name in outputs)
     return Program(tuple(ports), results, tuple(named), stored, {"": opset})
 

@@ -1,4 +1,4 @@
-"""Law 5: the engine's output equals the network's within the bound of docs/numerics.md; torch and ONNX Runtime agree."""
+"""Law 5: the engine's output equals the network's within the bounds of docs/numerics.md; others agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def block(channels, out, stride):
 
 
 def lenet_300_100():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
+    )
 
 
 def lenet_5():
@@ -49,7 +51,11 @@ def residual():
     )  # fmt: skip
 
 
-NETWORKS = {"lenet-300-100": (lenet_300_100, (1, 28, 28)), "lenet-5": (lenet_5, (1, 28, 28)), "residual": (residual, (3, 32, 32))}
+NETWORKS = {
+    "lenet-300-100": (lenet_300_100, (1, 28, 28)),
+    "lenet-5": (lenet_5, (1, 28, 28)),
+    "residual": (residual, (3, 32, 32)),
+}
 
 
 @cache
@@ -66,7 +72,11 @@ def network(name) -> tuple[nn.Module, bytes, Program]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.onnx.export(
-            module, (torch.randn(2, *shape),), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False
+            module,
+            (torch.randn(2, *shape),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
         )
     model = exported.model_proto
     return module, model.SerializeToString(), gossamer.onnx.load(model)
@@ -118,7 +128,9 @@ def with_weights(program: Program, change) -> Program:
         name: change(decode(w)) if decode(w).ndim > 1 and decode(w).dtype == np.float32 else w
         for name, w in program.weights.items()
     }
-    return Program(program.inputs, program.outputs, program.operations, weights, program.opsets, program.metadata)
+    return Program(
+        program.inputs, program.outputs, program.operations, weights, program.opsets, program.metadata
+    )
 
 
 def quantized(values):

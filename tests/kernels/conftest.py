@@ -10,4 +10,3 @@ def pytest_collection_modifyitems(items):
     last = [item for item in items if item.name == COVERAGE]
     if last:
         items[:] = [item for item in items if item.name != COVERAGE] + last
-

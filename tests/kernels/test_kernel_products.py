@@ -20,7 +20,10 @@ def product_inputs(m, n, k):
 @pytest.mark.parametrize("edge", ["plain", "row", "column"])
 def test_gemm(row, m, n, k, edge):
     a, b, magnitude = product_inputs(m, n, k)
-    extra = {"row": {"row_bias": floats(1, m)}, "column": {"column_bias": floats(2, n), "low": -1.0, "high": 1.5}}
+    extra = {
+        "row": {"row_bias": floats(1, m)},
+        "column": {"column_bias": floats(2, n), "low": -1.0, "high": 1.5},
+    }
     arguments = extra.get(edge, {})
     if edge == "row":
         arguments["residual"] = floats(3, m, n)
@@ -105,7 +108,7 @@ def test_sparse_does_not_visit_pruned_weights(row, batch):
     assert (got == 5).all()
 
 
-# batch, groups, channels in and out of a group, height, width, kernel, stride, dilation, padding (top, left, bottom, right)
+# batch, groups, channels in and out of a group, height, width, kernel, stride, dilation, padding (t, l, b, r)
 CONVOLUTIONS = [
     (1, 1, 1, 20, 28, 28, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
     (2, 1, 20, 50, 12, 12, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
@@ -138,15 +141,23 @@ def test_conv(row, case, edge):
     out_w = out_size(width, kernel[1], stride[1], dilation[1], pads[1], pads[3])
     x, weights = floats(1, batch, groups * cin, height, width), floats(2, groups * cout, cin, *kernel)
     shape = (batch, groups * cout, out_h, out_w)
-    extra = {"bias": floats(3, groups * cout), "residual": floats(4, *shape), "low": 0.0, "high": 6.0} if edge else {}
-    arguments = dict(
-        batch=batch, groups=groups, in_channels=groups * cin, in_h=height, in_w=width, out_channels=groups * cout,
-        out_h=out_h, out_w=out_w, kernel_h=kernel[0], kernel_w=kernel[1], stride_h=stride[0], stride_w=stride[1],
-        dilation_h=dilation[0], dilation_w=dilation[1], pad_top=pads[0], pad_left=pads[1],
-    )  # fmt: skip
+    extra = (
+        {"bias": floats(3, groups * cout), "residual": floats(4, *shape), "low": 0.0, "high": 6.0}
+        if edge
+        else {}
+    )
+    arguments = {
+        "batch": batch, "groups": groups, "in_channels": groups * cin, "in_h": height, "in_w": width,
+        "out_channels": groups * cout,
+        "out_h": out_h, "out_w": out_w, "kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0],
+        "stride_w": stride[1],
+        "dilation_h": dilation[0], "dilation_w": dilation[1], "pad_top": pads[0], "pad_left": pads[1],
+    }  # fmt: skip
     got, wanted = both(row, shape, x=x, weights=weights, **arguments, **extra)
     magnitude = np.empty(shape, np.float32)
-    absolute = {key: np.abs(value) if isinstance(value, np.ndarray) else value for key, value in extra.items()}
+    absolute = {
+        key: np.abs(value) if isinstance(value, np.ndarray) else value for key, value in extra.items()
+    }
     absolute.pop("high", None)
     call("conv/reference", magnitude, x=np.abs(x), weights=np.abs(weights), **arguments, **absolute)
     assert_within(got, wanted, gamma(cin * kernel[0] * kernel[1] + 3) * magnitude)

@@ -17,7 +17,9 @@ UNARY = [
 # Where the result is far smaller than what it is a sum of, the bound is absolute, in units of max(|x|, 1).
 ABSOLUTE = {"hard_sigmoid": 4, "hard_swish": 4, "gelu": 6, "gelu_tanh": 6, "softplus": 4}
 LENGTHS = [0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 100]
-SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 3e38, -3e38, 88.9, -103.9, -87.5, 1e-20], np.float32)
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 3e38, -3e38, 88.9, -103.9, -87.5, 1e-20], np.float32
+)
 
 
 def within(name, got, x, exact, places):
@@ -73,7 +75,9 @@ def test_approximations_hold_over_their_whole_range(row, name):
 def test_binary(row, op, steps):
     for n in LENGTHS[1:]:
         a, b = np.abs(floats(n, n)) + 0.1, floats(n + 1, n)
-        got, wanted = both(row, (n,), op=op, n=n, x=a, b=b, a_step=steps[0], b_step=steps[1], low=-1.0, high=2.0)
+        got, wanted = both(
+            row, (n,), op=op, n=n, x=a, b=b, a_step=steps[0], b_step=steps[1], low=-1.0, high=2.0
+        )
         assert_within(got, wanted, (4 if op == 6 else 1) * UNIT * np.abs(wanted))
 
 
@@ -89,12 +93,16 @@ def test_binary_of_special_values(row, op):
 @pytest.mark.parametrize("inner", [1, 3, 16, 49])
 def test_affine(row, inner):
     x, scale, shift = floats(1, 6, inner), floats(2, 3), floats(3, 3)
-    got, wanted = both(row, x.shape, planes=6, channels=3, inner=inner, x=x, scale=scale, shift=shift, low=-1.0)
+    got, wanted = both(
+        row, x.shape, planes=6, channels=3, inner=inner, x=x, scale=scale, shift=shift, low=-1.0
+    )
     assert_within(got, wanted, 2 * UNIT * (np.abs(x * np.tile(scale, 2)[:, None]) + 3))
 
 
 @pytest.mark.parametrize("row", rows_of("softmax"))
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 10, 1), (2, 17, 1), (1, 1000, 1), (2, 5, 7), (1, 9, 16), (2, 33, 35)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 10, 1), (2, 17, 1), (1, 1000, 1), (2, 5, 7), (1, 9, 16), (2, 33, 35)]
+)
 @pytest.mark.parametrize("logarithm", [False, True])
 def test_softmax(row, shape, logarithm):
     outer, n, inner = shape
@@ -116,7 +124,9 @@ def test_softmax_of_minus_infinity_and_nan(row):
 
 @pytest.mark.parametrize("row", rows_of("reduce"))
 @pytest.mark.parametrize("op", range(4), ids=["sum", "mean", "max", "min"])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 1), (2, 16, 1), (2, 49, 1), (1, 1000, 1), (2, 3, 5), (2, 9, 33)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 5, 1), (2, 16, 1), (2, 49, 1), (1, 1000, 1), (2, 3, 5), (2, 9, 33)]
+)
 def test_reduce(row, op, shape):
     outer, n, inner = shape
     x = floats(n, *shape)
@@ -165,9 +175,10 @@ def test_pool(row, case, kind):
     x = floats(1, planes, height, width)
     if planes > 1:
         x[1, 2, 3] = np.nan
-    sizes = dict(planes=planes, in_h=height, in_w=width, out_h=out[0], out_w=out[1], kernel_h=kernel[0],
-                 kernel_w=kernel[1], stride_h=stride[0], stride_w=stride[1], dilation_h=dilation[0],
-                 dilation_w=dilation[1], pad_top=pads[0], pad_left=pads[1], pad_bottom=pads[2], pad_right=pads[3])  # fmt: skip
+    sizes = {"planes": planes, "in_h": height, "in_w": width, "out_h": out[0], "out_w": out[1], "kernel_h": kernel[0],
+                 "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0],
+                 "dilation_w": dilation[1], "pad_top": pads[0], "pad_left": pads[1],
+                 "pad_bottom": pads[2], "pad_right": pads[3]}  # fmt: skip
     average, padding = kind != "max", kind == "average with padding"
     got, wanted = both(row, (planes, *out), x=x, average=average, count_padding=padding, **sizes)
     assert_within(got, wanted, gamma(kernel[0] * kernel[1] + 1) * 5 * average)

@@ -66,7 +66,7 @@ class Engine:
         return self._native.threads
 
     def __call__(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> Array | dict[str, Array]:
-        """Run. One array per input in order, or by name, or one dict by name: float32 (or the input's dtype), its shape.
+        """Run. One array per input, in order or by name, or one dict by name; of the input's dtype and shape.
 
         Returns the output's array where there is one output, else a dict of arrays by output name. Arrays that are not
         contiguous are copied. Raises InputError for names, dtypes or shapes that do not fit.
@@ -97,7 +97,7 @@ class Engine:
 
     def _ordered(self, arrays: tuple[npt.ArrayLike, ...], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
         if len(arrays) == 1 and not named and isinstance(arrays[0], Mapping):
-            arrays, named = (), arrays[0]
+            return self._ordered((), arrays[0])
         if len(arrays) == len(self._names) and not named:
             return [np.asarray(array, order="C") for array in arrays]
         values = dict(zip(self._names, arrays, strict=False))

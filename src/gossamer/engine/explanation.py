@@ -8,10 +8,11 @@ from typing import NamedTuple
 class Step(NamedTuple):
     """One step of a plan: an operator and what is fused into it.
 
-    ``operator``: ONNX names joined by "+" in the order in which they apply. ``inputs``, ``output``: shapes, constants left out.
-    ``kernel``: "family/instruction set", or what is done instead of running a kernel. ``note``: why a slower path was
-    taken, or empty. ``weight_bytes``: constants as the kernel reads them. ``activation_bytes``: read and written.
-    ``macs``: multiply-accumulates executed; a pruned weight that the kernel skips counts none.
+    ``operator``: ONNX names joined by "+" in the order in which they apply. ``inputs``, ``output``: shapes;
+    constants are left out. ``kernel``: "family/instruction set", or what is done instead of running a kernel.
+    ``note``: why a slower path was taken, or empty. ``weight_bytes``: constants as the kernel reads them.
+    ``activation_bytes``: read and written. ``macs``: multiply-accumulates executed; a pruned weight that the
+    kernel skips counts none.
     """
 
     operator: str

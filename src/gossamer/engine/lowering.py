@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 import numpy as np
+import numpy.typing as npt
 
 from gossamer import _native
 from gossamer.artifact.program import Operation, Program
@@ -51,7 +52,7 @@ def _(weight: Sparse, name: str, builder: _native.ModelBuilder) -> None:
     builder.add_sparse(name, weight.shape, weight.positions, np.asarray(kept, order="C"), None)
 
 
-def _add_dense(values: np.ndarray, name: str, builder: _native.ModelBuilder, note: str) -> None:  # type: ignore[type-arg]
+def _add_dense(values: npt.NDArray[np.generic], name: str, builder: _native.ModelBuilder, note: str) -> None:
     try:
         builder.add_dense(name, np.asarray(values, order="C"), note)
     except UnsupportedError as error:
@@ -76,7 +77,9 @@ def native_model(program: Program) -> _native.ModelBuilder:
 def _opset(program: Program) -> int:
     version = program.opsets.get("", program.opsets.get("ai.onnx", 0))
     if version < 1 and program.operations:
-        raise FormatError("the program does not say which version of the ONNX operators it uses: opsets[''] is missing")
+        raise FormatError(
+            "the program does not say which version of the ONNX operators it uses: opsets[''] is missing"
+        )
     return version
 
 
