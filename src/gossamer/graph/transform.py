@@ -97,7 +97,7 @@ def transformed_weights(graph: nn.Module) -> Iterator[str]:
 @torch.no_grad()
 def represent(graph: nn.Module, weight: str) -> Weight:
     """The weight called ``weight`` as it ships, all of its transforms applied."""
-    value: Weight = Dense(original(graph, weight).detach().cpu().numpy())
+    value: Weight = Dense(original(graph, weight).detach().cpu().numpy().copy())
     for transform in transforms(graph, weight):
         value = transform.represent(value)
     return value
