@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from deep_compression_page import write_page
+from deep_compression_page import write_page, write_readme
 from torch import nn
 
 import gossamer as gs
@@ -40,6 +40,7 @@ from gossamer.train import Adam, AdamW, Cosine, Finetune, checkpointing, showing
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "bench" / "out"
 RESULTS = ROOT / "bench" / "results" / "deep-compression.json"
+README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "results" / "deep-compression.md"
 BATCH = 128
 AUGMENT = RandomShift(pixels=1)
@@ -134,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     reached = write_page(results, PAGE)
+    if len(outcomes) == len(EXPERIMENTS):
+        write_readme(results, README)
     print(PAGE.read_text(encoding="utf-8"))
     return 0 if reached else 1
 

@@ -115,6 +115,41 @@ def write_page(results: Mapping[str, Any], path: Path) -> bool:
     )
 
 
+BLOCK = ("<!-- bench: deep-compression -->", "<!-- /bench -->")
+
+
+def write_readme(results: Mapping[str, Any], path: Path) -> None:
+    """Put the headline figures between the marks in the README; the rest of it stays as it is."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BLOCK[0])
+    _, _, after = rest.partition(BLOCK[1])
+    path.write_text(f"{before}{BLOCK[0]}\n{headline(results)}\n{BLOCK[1]}{after}", encoding="utf-8")
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """The table of the README: means over the seeds, whole files, test errors of the files as the Engine runs them."""
+    lines = [
+        "| MNIST, mean of the seeds | float32 | file | smaller | error before | error of the file |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for stem, seeds in results["outcomes"].items():
+        size = sum(seed["bytes"] for seed in seeds) / len(seeds)
+        dense = 4 * seeds[0]["parameters"]
+        before, after = (100 * sum(seed[key] for seed in seeds) / len(seeds) for key in ("baseline_error", "error"))
+        lines.append(
+            f"| {PAPER[stem].title} | {kilobytes(dense)} | **{kilobytes(size)}** | **{dense / size:.0f}x** "
+            f"| {percent(before)} | {percent(after)} |"
+        )
+    date = results["machine"]["date"][:10]
+    seeds = len(next(iter(results["outcomes"].values())))
+    lines += [
+        "",
+        f"`{results['command']}`, {date}, {seeds} seeds, last epoch, the whole file counted; "
+        "[all figures](docs/results/deep-compression.md).",
+    ]
+    return "\n".join(lines)
+
+
 def mean(figure: Figure, seeds: Sequence[Mapping[str, Any]]) -> float:
     return sum(map(figure.value, seeds)) / len(seeds)
 

@@ -1,5 +1,7 @@
 """Recipes in YAML map one-to-one to the dataclasses; what is wrong is named with its line."""
 
+from pathlib import Path
+
 import pytest
 
 import gossamer as gs
@@ -109,3 +111,13 @@ def test_a_recipe_holds_passes():
         gs.Repeat(2, [gs.Prune(0.5), "Prune"])
     with pytest.raises(RecipeError, match="times is 0"):
         gs.Repeat(0, [gs.Prune(0.5)])
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_the_recipes_of_the_repository_can_be_read(path):
+    assert RECIPES
+    recipe = load_recipe(path)
+    assert parse_recipe(dump_recipe(recipe)) == recipe
