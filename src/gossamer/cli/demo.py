@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,10 +76,11 @@ def run_demo(data: Path, file: Path, report: Path, *, quick: bool, say: Say, see
     digits = mnist(data)
     task = _task(digits)
     say(f"training LeNet-300-100 on {len(digits.train):,} digits")
-    torch.manual_seed(seed)
-    model = _trained(task, epochs=1 if quick else 10, seed=seed)
-    say("compressing: prune and retrain in rounds, share weights, retrain")
-    result = compress(model, task, _recipe(quick, seed), name="LeNet-300-100")
+    with _one_thread():
+        torch.manual_seed(seed)
+        model = _trained(task, epochs=1 if quick else 10, seed=seed)
+        say("compressing: prune and retrain in rounds, share weights, retrain")
+        result = compress(model, task, _recipe(quick, seed), name="LeNet-300-100")
     result.save(file)
     say(f"wrote {file}: {file.stat().st_size:,} bytes; serving it in a process that cannot import torch")
     served = _served_without_torch(result, file, digits)
@@ -95,6 +97,19 @@ def run_demo(data: Path, file: Path, report: Path, *, quick: bool, say: Say, see
         seconds_without_torch=ours["seconds"],
         comparison=comparison,
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Layers this small gain nothing from a second thread, and on a busy machine they lose."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _task(digits: Mnist) -> Task:
