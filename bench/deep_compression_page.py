@@ -135,7 +135,9 @@ def headline(results: Mapping[str, Any]) -> str:
     for stem, seeds in results["outcomes"].items():
         size = sum(seed["bytes"] for seed in seeds) / len(seeds)
         dense = 4 * seeds[0]["parameters"]
-        before, after = (100 * sum(seed[key] for seed in seeds) / len(seeds) for key in ("baseline_error", "error"))
+        before, after = (
+            100 * sum(seed[key] for seed in seeds) / len(seeds) for key in ("baseline_error", "error")
+        )
         lines.append(
             f"| {PAPER[stem].title} | {kilobytes(dense)} | **{kilobytes(size)}** | **{dense / size:.0f}x** "
             f"| {percent(before)} | {percent(after)} |"

@@ -27,7 +27,9 @@ def test_the_readme_says_what_the_bench_measured(results, tmp_path):
 
 def test_the_page_says_what_the_bench_measured(results, tmp_path):
     reached = page.write_page(results, tmp_path / "page.md")
-    assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "results" / "deep-compression.md").read_text()
+    assert (tmp_path / "page.md").read_text() == (
+        ROOT / "docs" / "results" / "deep-compression.md"
+    ).read_text()
     assert reached, "a figure is beyond its limit"
 
 
@@ -38,7 +40,9 @@ def test_the_files_are_those_that_were_measured(results):
         assert (ROOT / "bench" / "out" / f"{stem}-huffman.goss").stat().st_size == seed0["huffman_bytes"]
 
 
-@pytest.mark.parametrize("document", sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "document", sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name
+)
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
         if "://" not in target:

@@ -1,17 +1,17 @@
 """Every error that gossamer raises on purpose. A message names the value, the place and the repair.
 
-    GossamerError
-    ├── TaskError          a loader, a loss or a metric cannot be used
-    ├── TraceError         the model cannot be turned into a graph
-    ├── GraphError         a graph breaks the specification (graph/spec.py)
-    ├── RecipeError        a recipe does not fit the network, or a recipe file cannot be read
-    ├── CheckpointError    a checkpoint belongs to another run, or cannot be read
-    ├── WeightError        the parts of a weight contradict each other, or a value cannot be represented
-    ├── FormatError        bytes are not a valid .goss or ONNX file
-    ├── UnsupportedError   an operator, a type or a feature that gossamer does not have
-    ├── InputError         an Engine was called with the wrong names, shapes or dtypes
-    ├── SaveError          a file could not be written; the old file is whole
-    └── MissingDependencyError   an optional dependency is not installed
+GossamerError
+├── TaskError          a loader, a loss or a metric cannot be used
+├── TraceError         the model cannot be turned into a graph
+├── GraphError         a graph breaks the specification (graph/spec.py)
+├── RecipeError        a recipe does not fit the network, or a recipe file cannot be read
+├── CheckpointError    a checkpoint belongs to another run, or cannot be read
+├── WeightError        the parts of a weight contradict each other, or a value cannot be represented
+├── FormatError        bytes are not a valid .goss or ONNX file
+├── UnsupportedError   an operator, a type or a feature that gossamer does not have
+├── InputError         an Engine was called with the wrong names, shapes or dtypes
+├── SaveError          a file could not be written; the old file is whole
+└── MissingDependencyError   an optional dependency is not installed
 """
 
 from __future__ import annotations

@@ -144,7 +144,9 @@ class _Run:
         self.graph, self.task, self.recipe = graph, task, recipe
         self.stages: list[StageFile] = []
         self.folder = None if checkpoint is None else Path(checkpoint)
-        said = re.sub(r" at 0x[0-9a-f]+", "", repr(list(recipe)))  # where an object lies differs from run to run
+        said = re.sub(
+            r" at 0x[0-9a-f]+", "", repr(list(recipe))
+        )  # where an object lies differs from run to run
         self.identity = hashlib.sha256(f"{fingerprint(graph)} {said}".encode()).hexdigest()
         self.done = 0  # unrolled passes that are behind us
         self.seconds = 0.0  # spent in the stage that is under way

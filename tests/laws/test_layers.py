@@ -85,7 +85,10 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_go_one_way(path):
     area = area_of(path)
-    inner = {name.split(".")[1] for name in imports(path) if name.startswith("gossamer.")} - {"_native", "__version__"}
+    inner = {name.split(".")[1] for name in imports(path) if name.startswith("gossamer.")} - {
+        "_native",
+        "__version__",
+    }
     assert inner <= allowed(area), f"{path.name}: {area} may not import {sorted(inner - allowed(area))}"
 
 
