@@ -311,7 +311,9 @@ def test_compress_writes_the_file_and_tells_its_stages(gossamer, users_code):
 
 def test_interrupted_is_130(net):
     script = (
-        "import sys, time, gossamer.cli.inspect as i\n"
+        "import signal, sys, time, gossamer.cli.inspect as i\n"
+        # A shell's background job, such as a test run in CI, inherits that SIGINT is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "i.describe_file = lambda path: (print('ready', file=sys.stderr, flush=True), time.sleep(60))\n"
         "from gossamer.cli import main; sys.exit(main())"
     )

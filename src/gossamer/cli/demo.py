@@ -150,7 +150,7 @@ def _recipe(quick: bool, seed: int) -> list[Pass]:
     def retrain(epochs: int) -> Finetune:
         return Finetune(epochs, AdamW(2e-3, weight_decay=0.05), Cosine(), seed=seed)
 
-    prune = Prune(0.93, overrides={"fc2": 0.85, "fc3": 0.6})
+    prune = Prune(0.935, overrides={"fc2": 0.85, "fc3": 0.6})
     rounds = 2 if quick else 4
     return [
         Repeat(rounds, [prune, retrain(1)]),
