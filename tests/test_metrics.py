@@ -74,3 +74,9 @@ def test_what_does_not_fit_is_an_error(metric, outputs, targets, message) -> Non
 def test_names() -> None:
     assert metrics.name(metrics.accuracy) == "accuracy"
     assert metrics.name(metrics.TopK(5)) == "TopK(k=5)"
+
+
+def test_titles():
+    assert metrics.title(metrics.error) == "error rate"
+    assert metrics.title(metrics.mean_squared_error) == "mean squared error"
+    assert metrics.title(metrics.TopK(5)) == "TopK(k=5)"

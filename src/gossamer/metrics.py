@@ -90,8 +90,13 @@ SMALLER_IS_BETTER = (error, mean_squared_error, mean_absolute_error)
 
 
 def name(metric: Any) -> str:
-    """How a metric is called in a report: the function's name, or the object's repr ("TopK(k=5)")."""
+    """How a metric is called in code: the function's name, or the object's repr ("TopK(k=5)")."""
     return str(getattr(metric, "__name__", None) or repr(metric))
+
+
+def title(metric: Any) -> str:
+    """How a metric is called in a report: its name in words ("mean squared error")."""
+    return "error rate" if metric is error else name(metric).replace("_", " ")
 
 
 def _classes(metric: str, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Result:
             self.original,
             example_inputs(self.task),
             name=self.name,
-            metric=None if self.task.metric is None else metrics.name(self.task.metric),
+            metric=None if self.task.metric is None else f"validation {metrics.title(self.task.metric)}",
             maximize=self.task.maximize,
         )
 
