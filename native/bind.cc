@@ -249,23 +249,18 @@ class NativeEngine {
 
   // `repeats`: how often to run on the same inputs; more than once only to measure.
   nb::list run(nb::list arrays, int64_t repeats) {
-    const std::vector<Memory> inputs = memories(arrays, false);
-    check_types(inputs);
-    const auto plan = plan_for(inputs);
-    nb::list results;
-    for (size_t i = 0; i < types_.size(); ++i) results.append(empty_(to_tuple(plan->outputs[i].shape), types_[i]));
-    const std::vector<Memory> outputs = memories(results, true);
-    std::vector<const std::byte*> from;
-    std::vector<std::byte*> to;
-    for (const Memory& memory : inputs) from.push_back(memory.data());
-    for (const Memory& memory : outputs) to.push_back(memory.data());
-    try {
-      nb::gil_scoped_release release;
-      for (int64_t i = 0; i < repeats; ++i) plan->run(from, to, engine_.pool());
-    } catch (const engine::ShapeError& error) {
-      raise("InputError", error.what());
-    }
-    return results;
+    const Call call = prepare(arrays);
+    repeat(call, repeats, {});
+    return call.results;
+  }
+
+  // Nanoseconds of each of the plan's steps (columns) in each of `runs` runs (rows), an array of int64.
+  nb::object profile(nb::list arrays, int64_t runs) {
+    const Call call = prepare(arrays);
+    nb::object times = empty_(nb::make_tuple(runs, call.plan->steps.size()), "int64");
+    const Memory memory(times, true);
+    repeat(call, runs, {reinterpret_cast<int64_t*>(memory.data()), static_cast<size_t>(memory.bytes() / 8)});
+    return times;
   }
 
   nb::list explain(nb::list arrays) {
@@ -289,6 +284,39 @@ class NativeEngine {
   int64_t plans_made() const { return engine_.plans_made(); }
 
  private:
+  // One call's plan, and the memory that it reads and writes.
+  struct Call {
+    std::vector<Memory> inputs, outputs;
+    std::shared_ptr<const engine::Plan> plan;
+    nb::list results;
+    std::vector<const std::byte*> from;
+    std::vector<std::byte*> to;
+  };
+
+  Call prepare(nb::list arrays) {
+    Call call{memories(arrays, false), {}, nullptr, {}, {}, {}};
+    check_types(call.inputs);
+    call.plan = plan_for(call.inputs);
+    for (size_t i = 0; i < types_.size(); ++i) call.results.append(empty_(to_tuple(call.plan->outputs[i].shape), types_[i]));
+    call.outputs = memories(call.results, true);
+    for (const Memory& memory : call.inputs) call.from.push_back(memory.data());
+    for (const Memory& memory : call.outputs) call.to.push_back(memory.data());
+    return call;
+  }
+
+  // `nanoseconds`: empty, or a place for each step of each run.
+  void repeat(const Call& call, int64_t runs, std::span<int64_t> nanoseconds) {
+    const size_t steps = nanoseconds.empty() ? 0 : call.plan->steps.size();
+    try {
+      nb::gil_scoped_release release;
+      for (int64_t i = 0; i < runs; ++i) {
+        call.plan->run(call.from, call.to, engine_.pool(), nanoseconds.subspan(static_cast<size_t>(i) * steps, steps));
+      }
+    } catch (const engine::ShapeError& error) {
+      raise("InputError", error.what());
+    }
+  }
+
   static std::vector<Memory> memories(nb::list arrays, bool writable) {
     std::vector<Memory> result;
     result.reserve(arrays.size());
@@ -470,6 +498,7 @@ static void bind_engine(nb::module_& m) {
   nb::class_<NativeEngine>(m, "NativeEngine")
       .def(nb::init<engine::ModelBuilder&, int, const std::string&>(), nb::arg("builder"), nb::arg("threads"), nb::arg("isa"))
       .def("run", &NativeEngine::run, nb::arg("inputs"), nb::arg("repeats") = 1)
+      .def("profile", &NativeEngine::profile, nb::arg("inputs"), nb::arg("runs"))
       .def("explain", &NativeEngine::explain, nb::arg("inputs"))
       .def("memory", &NativeEngine::memory, nb::arg("inputs"))
       .def_prop_ro("threads", &NativeEngine::threads)

@@ -34,8 +34,9 @@ class Plan {
   std::vector<std::shared_ptr<const void>> kept_alive;  // contents computed while planning
 
   // Runs on inputs and outputs of the planned shapes, row-major. Allocates nothing once as many runs have been under way
-  // at a time as are now. Safe to call from several threads.
-  void run(std::span<const std::byte* const> inputs, std::span<std::byte* const> outputs, ThreadPool& pool) const;
+  // at a time as are now. Safe to call from several threads. `nanoseconds`: empty, or where to write each step's time.
+  void run(std::span<const std::byte* const> inputs, std::span<std::byte* const> outputs, ThreadPool& pool,
+           std::span<int64_t> nanoseconds = {}) const;
 
   int64_t contexts() const;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -24,3 +25,15 @@ class Step(NamedTuple):
     weight_bytes: int
     activation_bytes: int
     macs: int
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What one step of a plan took: ``microseconds``, a median over runs. The rest is as in :class:`Step`."""
+
+    name: str
+    operator: str
+    kernel: str
+    microseconds: float
+    macs: int
+    note: str

@@ -1,0 +1,110 @@
+"""Profiling: a time for every step of the plan, in its order; results and other callers are not touched."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from engine_programs import floats, program, pruned
+from test_engine_memory import convolutional
+
+from gossamer import _native
+from gossamer.engine import Engine
+from gossamer.engine.lowering import native_model
+from gossamer.errors import InputError
+
+NETWORKS = {
+    "convolutional": (convolutional(), [floats(1, 3, 3, 16, 16)]),
+    "sparse": (convolutional(lambda w: pruned(w, 0.2)), [floats(1, 1, 3, 16, 16)]),
+    "one step": (program({"x": ("n",)}, [("Neg", "x", "y")], "y"), [floats(1, 5)]),
+    "copies": (program({"x": ("n",)}, [("Identity", "x", "y")], "xy"), [floats(1, 5)]),
+    "nothing to do": (program({"x": (0, 3)}, [("Neg", "x", "y")], "y"), [floats(1, 0, 3)]),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("runs", [1, 8])
+def test_every_step_has_a_time(name, runs):
+    net, inputs = NETWORKS[name]
+    engine = Engine(net)
+    times, steps = engine.profile(*inputs, runs=runs), engine.explain(*inputs)
+    assert [(t.name, t.operator, t.kernel, t.macs, t.note) for t in times] == [
+        (s.name, s.operator, s.kernel, s.macs, s.note) for s in steps
+    ]
+    assert all(np.isfinite(t.microseconds) and t.microseconds >= 0 for t in times)
+
+
+def test_the_native_times_are_one_row_a_run():
+    engine = _native.NativeEngine(native_model(convolutional()), 1, _native.machine_isas()[-1])
+    times = engine.profile([floats(1, 1, 3, 16, 16)], 7)
+    assert (times.shape, times.dtype) == ((7, 6), np.int64)
+    assert (times >= 0).all()
+    assert (times.sum(axis=1) > 0).all(), "convolutions take more than the clock's resolution"
+
+
+def test_a_larger_step_takes_a_larger_share():
+    net = program(
+        {"x": (64, 512)},
+        [("Gemm", "xw", "h"), ("Relu", "h", "r"), ("Gemm", "rv", "y")],
+        "y",
+        {"w": floats(1, 512, 1024), "v": floats(2, 1024, 1)},
+    )
+    large, small = Engine(net).profile(floats(3, 64, 512), runs=9)
+    assert large.macs == 1024 * 512 * 64
+    assert large.microseconds > small.microseconds  # 500 times the work: no matter of the clock
+
+
+def test_profiling_changes_no_result():
+    net, (x,) = NETWORKS["convolutional"]
+    engine, given = Engine(net), x.copy()
+    before = engine(x)
+    kept = before.copy()
+    engine.profile(x, runs=3)
+    np.testing.assert_array_equal(before, kept)
+    np.testing.assert_array_equal(x, given)
+    np.testing.assert_array_equal(engine(x), kept)
+
+
+def test_inputs_as_in_explain():
+    engine, (x,) = Engine(NETWORKS["convolutional"][0]), NETWORKS["convolutional"][1]
+    for times in (engine.profile(runs=1), engine.profile(x=x, runs=1), engine.profile({"x": x}, runs=1)):
+        assert len(times) == 6
+    assert engine.profile(x, runs=1)[0].macs == 3 * engine.profile(runs=1)[0].macs
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.profile(runs=0), "runs=0: at least one run"),
+        (lambda e: e.profile(np.zeros((1, 2), np.float32)), "it needs 4 dimensions"),
+        (lambda e: e.profile(np.zeros((1, 3, 16, 16))), "must be of dtype float32"),
+    ],
+)
+def test_a_profile_that_does_not_fit(call, message):
+    with pytest.raises(InputError, match=message):
+        call(Engine(convolutional()))
+
+
+def test_what_fails_while_running_is_said():
+    net = program({"i": ("int64", ("n",))}, [("Gather", "wi", "y")], "y", {"w": floats(1, 4, 2)})
+    engine = Engine(net)
+    with pytest.raises(InputError, match="index 4 is outside a dimension of 4"):
+        engine.profile(np.array([4]))
+    assert len(engine.profile(np.array([3]))) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_profiles_and_calls_at_a_time(threads):
+    engine = _native.NativeEngine(native_model(convolutional()), threads, _native.machine_isas()[-1])
+    images = [floats(i, 1 + i % 3, 3, 16, 16) for i in range(6)]
+    expected = [engine.run([x])[0] for x in images]
+
+    def call(i):
+        return all(np.array_equal(engine.run([images[j % 6]])[0], expected[j % 6]) for j in range(i, i + 30))
+
+    def profile(i):
+        return all((engine.profile([images[j % 6]], 5) >= 0).all() for j in range(i, i + 30))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda i: (profile if i % 2 else call)(i), range(16)))
