@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from gossamer.measure import (
     OnnxRuntime,
     Runner,
     Runtime,
+    compare,
     file_runners,
     latency,
     machine,
     peak_memory,
     race,
     speedup,
+    step_times,
 )
 from gossamer.measure.latency import _block_sizes
 
@@ -159,3 +162,35 @@ def test_machine():
     assert found.instruction_set in ("portable", "avx2", "avx512")
     assert found.versions["numpy"] == np.__version__
     assert found.date.endswith("+00:00")
+
+
+class OneStage:
+    """A stage as a recipe's result has it."""
+
+    name, metric, seconds, notes = "Prune(0.5)", 0.5, 1.0, ()
+
+    def __init__(self, program):
+        self.data = artifact.pack(program)
+
+
+def test_a_comparison_times_the_steps_of_the_original_and_the_final_network():
+    torch = pytest.importorskip("torch")
+    stages = [OneStage(two_layers(zeros=zeros)) for zeros in (0.0, 0.5, 0.9)]
+    example = torch.zeros(5, 8)
+    found = compare(
+        stages, torch.nn.Linear(8, 4), example, name="n", metric="accuracy", maximize=True, runs=2
+    )
+    for measured in (found.original, found.final):
+        assert [step.operator for step in measured.steps] == ["Gemm+Relu", "Gemm"]
+        assert all(step.microseconds >= 0 for step in measured.steps)
+        assert measured.steps[1].macs == 4 * 16, "one example, not the whole batch"
+    assert found.original.steps[0].macs == 8 * 16
+    assert found.final.steps[0].macs == found.final.layers[0].kept
+    assert [stage.measurement.steps for stage in found.stages] == [(), found.final.steps]
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["final"]["steps"][0]["kernel"]
+
+
+def test_steps_of_zeros_unless_inputs_are_given():
+    network = two_layers()
+    alone, batch = step_times(network), step_times(network, (np.ones((3, 8), np.float32),))
+    assert [3 * step.macs for step in alone] == [step.macs for step in batch]

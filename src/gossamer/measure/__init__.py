@@ -8,6 +8,7 @@ from gossamer.measure.latency import Finish, Ratio, latency, race, speedup
 from gossamer.measure.machine import machine
 from gossamer.measure.memory import PeakMemory, peak_memory
 from gossamer.measure.pareto import pareto
+from gossamer.measure.profile import step_times
 from gossamer.measure.records import (
     Comparison,
     Latency,
@@ -15,6 +16,7 @@ from gossamer.measure.records import (
     Machine,
     Measurement,
     Stage,
+    StepTime,
 )
 from gossamer.measure.runtimes import (
     RUNTIMES,
@@ -44,6 +46,7 @@ __all__ = [
     "Runner",
     "Runtime",
     "Stage",
+    "StepTime",
     "TorchCompiled",
     "TorchEager",
     "compare",
@@ -60,4 +63,5 @@ __all__ = [
     "peak_memory",
     "race",
     "speedup",
+    "step_times",
 ]

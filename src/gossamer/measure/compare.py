@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,8 +15,9 @@ from gossamer.measure.contestants import first_examples, onnx_runners, save_torc
 from gossamer.measure.file import measure_file
 from gossamer.measure.latency import Finish, race
 from gossamer.measure.machine import machine
+from gossamer.measure.profile import step_times
 from gossamer.measure.records import Comparison, Measurement, Stage
-from gossamer.measure.runtimes import Gossamer, TorchEager
+from gossamer.measure.runtimes import Arrays, Gossamer, TorchEager
 from gossamer.measure.worker import Runner
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def compare(
 
     ``original``: the graph before the recipe, for torch. ``example``: a batch of inputs as the Task gives
     them, whose first example is what is raced, on one thread. Original and final network run in every
-    installed runtime, the stages between in ours. What a runtime cannot run is noted and left out.
+    installed runtime, the stages between in ours. What a runtime cannot run is noted and left out. After the
+    race the original and the final network are also timed step by step (``Measurement.steps``).
     """
     files = [artifact.pack(artifact.unpack(stages[0].data), coding=PLAIN), *(s.data for s in stages[1:])]
     if len(files) == 1:  # an empty recipe: the original as it ships
@@ -75,6 +78,8 @@ def compare(
         _measured(data, stages[min(i, len(stages) - 1)].metric, field.of(finishes, i))
         for i, data in enumerate(files)
     ]
+    for i in (0, len(files) - 1):
+        measurements[i] = _profiled(measurements[i], files[i], field.inputs)
     return Comparison(
         name=name,
         metric_name=metric or "",
@@ -88,28 +93,28 @@ def compare(
 
 
 class _Field:
-    """Who races: ``runners``, and which stage each of them belongs to."""
+    """Who races: ``runners``, on which ``inputs``, and which stage each of them belongs to."""
 
     def __init__(self, folder: Path, files: Sequence[bytes], original: Graph, example: Any) -> None:
         self.runners: list[Runner] = []
         self.notes: list[tuple[str, str]] = []
         self._stages: list[int] = []
         self._folder = folder
-        self._inputs = first_examples(example, artifact.unpack(files[0]), batch=1)
+        self.inputs = first_examples(example, artifact.unpack(files[0]), batch=1)
         for i, data in enumerate(files):
             path = folder / f"stage-{i}.goss"
             path.write_bytes(data)
-            self._enter(i, [Runner(Gossamer, path, self._inputs)])
+            self._enter(i, [Runner(Gossamer, path, self.inputs)])
         self._attempt(0, "torch", lambda: self._torch(original))
         for i in (0, len(files) - 1):
             path = folder / f"stage-{i}.onnx"
             program = artifact.unpack(files[i])
-            self._attempt(i, "ONNX", lambda: onnx_runners(program, path, self._inputs))  # noqa: B023
+            self._attempt(i, "ONNX", lambda: onnx_runners(program, path, self.inputs))  # noqa: B023
 
     def _torch(self, original: Graph) -> list[Runner]:
         path = self._folder / "original.pt2"
-        save_torch(original, self._inputs, path)
-        return [Runner(TorchEager, path, self._inputs)]
+        save_torch(original, self.inputs, path)
+        return [Runner(TorchEager, path, self.inputs)]
 
     def _attempt(self, stage: int, form: str, build: Callable[[], Sequence[Runner]]) -> None:
         """A network that has no such form is noted, and the comparison goes on without it."""
@@ -140,6 +145,13 @@ def _measured(data: bytes, metric: float | None, finishes: Sequence[Finish]) -> 
         latencies=tuple(finish.latency for finish in finishes),
         peak_memory_bytes=None if ours is None else ours.first.bytes_peak,
     )
+
+
+def _profiled(measured: Measurement, data: bytes, inputs: Arrays) -> Measurement:
+    """With the times of the Engine's steps, where the Engine took part in the race."""
+    if not any(latency.runtime == Gossamer.name for latency in measured.latencies):
+        return measured
+    return replace(measured, steps=step_times(artifact.unpack(data), inputs))
 
 
 def _stage(stage: StageFile, measured: Measurement) -> Stage:
