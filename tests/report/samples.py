@@ -7,7 +7,15 @@ from functools import cache
 
 import numpy as np
 
-from gossamer.measure.records import Comparison, Latency, LayerMeasurement, Machine, Measurement, Stage
+from gossamer.measure.records import (
+    Comparison,
+    Latency,
+    LayerMeasurement,
+    Machine,
+    Measurement,
+    Stage,
+    StepTime,
+)
 
 MACHINE = Machine(
     cpu="Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz",
@@ -90,6 +98,12 @@ def times(runtime: str, microseconds: float, batch: int = 1, threads: int = 1) -
     )
 
 
+def step(name: str, operator: str, microseconds: float, macs: int = 0, note: str = "") -> StepTime:
+    kernels = {"Conv": "conv", "Gemm": "gemm", "MatMul": "sparse"}
+    kernel = kernels.get(operator.split("+")[0], "elementwise")
+    return StepTime(name, operator, f"{kernel}/avx512", microseconds, macs, note)
+
+
 @cache
 def lenet() -> Comparison:
     """LeNet-300-100 through a Deep Compression recipe of ten passes."""
@@ -109,6 +123,12 @@ def lenet() -> Comparison:
         macs=266_200,
         macs_executed=266_200,
         peak_memory_bytes=238_000_000,
+        steps=(
+            step("fc1", "Gemm+Relu", 9.38, 235_200),
+            step("fc2", "Gemm+Relu", 1.21, 30_000),
+            step("fc3", "Gemm", 0.12, 1_000),
+            step("", "Softmax", 0.06),
+        ),
     )
     stages = []
     metrics = [0.9838, 0.9829, 0.9841, 0.9812, 0.9839, 0.9790, 0.9845, 0.9771, 0.9843]
@@ -136,6 +156,12 @@ def lenet() -> Comparison:
         0.9845,
         (times("gossamer", 4.31), times("onnxruntime", 14.7), times("gossamer", 97, 64)),
         peak_memory_bytes=31_500_000,
+        steps=(
+            step("fc1", "MatMul+Add+Relu", 1.52, 18_816),
+            step("fc2", "MatMul+Add+Relu", 0.37, 2_880),
+            step("fc3", "Gemm", 0.12, 1_000, "sparse weights decoded while loading: no sparse kernel yet"),
+            step("", "Softmax", 0.06),
+        ),
     )
     stages.append(Stage("Cluster(bits=5)", dataclasses.replace(final, metric=0.9836), 0.8))
     stages.append(Stage("Finetune(epochs=2)", final, 24.0))
@@ -169,7 +195,10 @@ def deep(layers: int) -> Comparison:
             196 >> (index * 4 // layers),
         )
         parts.append(entry)
-    final = measurement(tuple(parts), 0.7581, (times("gossamer", 21_300, threads=2),))
+    steps = tuple(
+        step(part.name, "Conv+Add+Relu", 40 + 11 * i % 700, part.macs) for i, part in enumerate(parts)
+    )
+    final = measurement(tuple(parts), 0.7581, (times("gossamer", 21_300, threads=2),), steps=steps)
     dense = measurement(
         (),
         0.7613,
@@ -238,7 +267,13 @@ def hostile() -> Comparison:
         False,
         dataclasses.replace(plain.original, latencies=latencies),
         stages,
-        dataclasses.replace(plain.final, layers=layers),
+        dataclasses.replace(
+            plain.final,
+            layers=layers,
+            steps=tuple(
+                StepTime(text, text, text, 7.0, 5, text) for text in (*ATTACKS, "rest of the file", "")
+            ),
+        ),
         machine,
         ((attack, attack),),
     )
@@ -277,9 +312,24 @@ def odd() -> Comparison:
         ),
         Stage("Same()", dataclasses.replace(plain.original, metric=plain.original.metric), 1e9),
     )
+    steps = (
+        step("never", "Neg", float("nan")),
+        step("backwards", "Neg", -1.0),
+        step("at once", "Neg", 0.0),
+        step("", "Gemm", 1e-3, 10**15),
+        step("for ever", "Conv", 1e13),
+    )
     slow = (times("gossamer", 9e9), times("torch eager", 1e-3), times("openvino", float("nan")))
     final = dataclasses.replace(
-        plain.final, layers=layers, latencies=slow, file_bytes=10**12 + 10**6, macs=None, macs_executed=None
+        plain.final,
+        layers=layers,
+        latencies=slow,
+        file_bytes=10**12 + 10**6,
+        macs=None,
+        macs_executed=None,
+        steps=steps,
     )
-    original = dataclasses.replace(plain.original, macs=None, latencies=(times("torch eager", 3.0),))
+    original = dataclasses.replace(
+        plain.original, macs=None, latencies=(times("torch eager", 3.0),), steps=steps[:2]
+    )
     return dataclasses.replace(plain, stages=stages, original=original, final=final)

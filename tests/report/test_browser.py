@@ -103,6 +103,8 @@ def test_every_chart_of_a_whole_record_is_there(browser: Chromium, pages: dict[s
     assert drawn == [
         "stages-size",
         "stages-latency",
+        "steps-original",
+        "steps-compressed",
         "layers-bytes",
         "layers-percent",
         "layers-count",
@@ -162,7 +164,7 @@ def test_the_keyboard_reaches_links_tables_and_folds(browser: Chromium, pages: d
         ".filter(e => e.tabIndex >= 0).map(e => e.className || e.tagName)"
     )
     names = browser.evaluate(reachable)
-    assert names.count("scroll") == 3
+    assert names.count("scroll") == 4
     assert {"A", "SUMMARY"} <= set(names)
 
 

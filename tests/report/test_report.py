@@ -20,8 +20,8 @@ import samples
 from gossamer.errors import MissingDependencyError, SaveError
 from gossamer.measure.records import Comparison, Latency
 from gossamer.report import _page, render, write_report
+from gossamer.report._bars import BAR_LIMIT
 from gossamer.report._headline import speeds
-from gossamer.report._layer_charts import BAR_LIMIT
 from gossamer.report._layers import distinct, shorten, split, unassigned
 from gossamer.report._quality import Quality
 from gossamer.report._stages import points
@@ -186,6 +186,66 @@ def test_two_hundred_layers_are_all_in_the_table_and_the_largest_in_the_charts()
     assert all(layer.name in text for layer in comparison.final.layers)
     names = [row["name"] for row in charts["layers-bytes"]["datasets"]["rows"]]  # type: ignore[index]
     assert len(set(names)) == len(names)
+
+
+def rows_of(comparison: Comparison, chart: str) -> list[dict[str, object]]:
+    return chart_data(render(comparison))["charts"][chart]["datasets"]["rows"]  # type: ignore[index, return-value]
+
+
+def test_every_step_has_its_bar_and_its_row() -> None:
+    comparison = samples.lenet()
+    rows = rows_of(comparison, "steps-compressed")
+    assert [row["name"] for row in rows] == ["fc1", "fc2", "fc3", "Softmax"]
+    assert [row["end"] for row in rows] == pytest.approx([1.52e-3, 0.37e-3, 0.12e-3, 0.06e-3])
+    assert [row["name"] for row in rows_of(comparison, "steps-original")] == ["fc1", "fc2", "fc3", "Softmax"]
+    said = outline(comparison).text
+    for text in [
+        "Time of each step: original, 10.8 µs",
+        "Time of each step: compressed file, 2.07 µs",
+        "fc1 1.52 µs 73.4 % 18,816 MatMul+Add+Relu sparse/avx512",
+        "fc3 120 ns 5.80 % 1,000 Gemm gemm/avx512 sparse weights decoded while loading",
+        "fc1 9.38 µs 87.1 % 235,200 Gemm+Relu gemm/avx512",
+        "measured step by step",
+    ]:
+        assert text in said
+
+
+def test_both_charts_of_steps_have_one_axis() -> None:
+    specs = chart_data(render(samples.lenet()))["specs"]
+    domains = [
+        specs[key]["layer"][0]["encoding"]["x"]["scale"]["domain"]  # type: ignore[index]
+        for key in ("steps-original", "steps-compressed")
+    ]
+    assert domains == [[0, pytest.approx(1.25 * 9.38e-3)]] * 2
+
+
+def test_steps_of_one_network_or_of_none() -> None:
+    plain = samples.lenet()
+    without = dataclasses.replace(plain, original=dataclasses.replace(plain.original, steps=()))
+    page = render(without)
+    assert "steps-original" not in page
+    assert page.count('id="steps-compressed"') == 1
+    neither = dataclasses.replace(without, final=dataclasses.replace(plain.final, steps=()))
+    assert "Where the time went" not in render(neither)
+
+
+def test_the_slowest_steps_are_in_the_chart_and_all_in_the_table() -> None:
+    comparison = samples.deep(60)
+    rows = rows_of(comparison, "steps-compressed")
+    assert len(rows) == BAR_LIMIT
+    slowest = sorted(step.microseconds for step in comparison.final.steps)[-BAR_LIMIT:]
+    assert sorted(row["end"] for row in rows) == pytest.approx([time / 1e3 for time in slowest])  # type: ignore[type-var]
+    section = render(comparison).partition('<section id="time"')[2].partition("</section>")[0]
+    assert section.count('<th scope="row"') == 60 + 1
+
+
+def test_times_that_are_none_are_left_out() -> None:
+    assert [row["name"] for row in rows_of(samples.odd(), "steps-compressed")] == [
+        "at once",
+        "Gemm",
+        "for ever",
+    ]
+    assert "steps-original" not in render(samples.odd())
 
 
 def test_bytes_of_a_layer_are_split_by_what_was_measured() -> None:

@@ -11,6 +11,7 @@ from gossamer.report._layer_charts import byte_chart, kept_chart, mac_chart
 from gossamer.report._quality import Quality
 from gossamer.report._stage_charts import stage_charts
 from gossamer.report._stages import Point
+from gossamer.report._step_charts import Profile, profiles
 from gossamer.report._weight_charts import weight_charts
 
 
@@ -22,13 +23,15 @@ class Charts:
     size: Chart | None
     kept: Chart | None
     macs: Chart | None
+    profiles: list[Profile]
     histograms: list[Chart]
     more_histograms: list[Chart]
 
     def all(self) -> list[Chart]:
         """Every chart, in the order of the page."""
         single = [chart for chart in (self.size, self.kept, self.macs) if chart is not None]
-        return [*self.stages, *single, *self.histograms, *self.more_histograms]
+        steps = [profile.chart for profile in self.profiles]
+        return [*self.stages, *steps, *single, *self.histograms, *self.more_histograms]
 
 
 def charts(comparison: Comparison, points: Sequence[Point]) -> Charts:
@@ -40,6 +43,7 @@ def charts(comparison: Comparison, points: Sequence[Point]) -> Charts:
         size=byte_chart(comparison.final) if layers else None,
         kept=kept_chart(layers) if layers else None,
         macs=mac_chart(layers),
+        profiles=profiles(comparison),
         histograms=first,
         more_histograms=more,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gossamer.measure.records import LayerMeasurement, Measurement
 
 REST = "rest of the file"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,8 @@ def unassigned(measurement: Measurement) -> int:
     return max(0, measurement.file_bytes - sum(layer.bytes for layer in measurement.layers))
 
 
-def largest(
-    layers: Sequence[LayerMeasurement], key: Callable[[LayerMeasurement], float], limit: int
-) -> tuple[list[LayerMeasurement], list[LayerMeasurement]]:
-    """The ``limit`` layers with the largest key, in network order, and the others, in network order."""
+def largest(layers: Sequence[T], key: Callable[[T], float], limit: int) -> tuple[list[T], list[T]]:
+    """The ``limit`` layers (or steps) with the largest key, in network order, and the others, in network order."""
     ranked = sorted(range(len(layers)), key=lambda index: (-key(layers[index]), index))
     chosen = set(ranked[:limit])
     shown = [layer for index, layer in enumerate(layers) if index in chosen]
