@@ -1,5 +1,6 @@
 """The command line as its users meet it: what is printed where, exit codes, and no traceback for their mistakes."""
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -230,10 +231,31 @@ def test_inspect_prints_the_same_numbers(gossamer, net):
     assert by_name["Gemm"][2:5] == ["x, w, b", "y", "transB=1"]
 
 
+def test_inspect_times_the_plan(gossamer, net):
+    code, out, err = gossamer("inspect", net, "--plan", "--json")
+    assert (code, err) == (0, "")
+    (step,) = json.loads(out)["plan"]
+    assert (step["operator"], step["macs"], step["microseconds"] >= 0) == ("Gemm", 11, True)
+    code, out, _ = gossamer("inspect", net, "--plan")
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()]
+    (row,) = [row[1:-1] for row in rows if len(row) > 2 and row[1] == "Gemm"]
+    assert row[1:4] == ["Gemm", step["kernel"], "11"]
+    assert "plan" not in json.loads(gossamer("inspect", net, "--json")[1])
+
+
+def test_a_plan_needs_inputs_of_known_rank(gossamer, net):
+    anything = dataclasses.replace(program(), inputs=(Port("x", "float32", None),))
+    artifact.write(anything, net)
+    code, out, err = gossamer("inspect", net, "--plan")
+    assert (code, out) == (1, "")
+    assert "input 'x' may have any number of dimensions" in one_line(err)
+
+
 def test_inspect_imports_no_torch(net):
     script = "import sys; from gossamer.cli import main; code = main(); sys.exit(99 * ('torch' in sys.modules) or code)"
     done = subprocess.run(
-        [sys.executable, "-c", script, "inspect", net, "--json"],
+        [sys.executable, "-c", script, "inspect", net, "--plan", "--json"],
         capture_output=True,
         env=ENVIRONMENT,
         check=False,

@@ -127,6 +127,7 @@ def compress(
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .goss or .onnx file.")],
     program: Annotated[bool, typer.Option("--program", help="List the operations too.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Run it too: time each step of the engine.")] = False,
     json: Json = False,
 ) -> None:
     """Show what a file's bytes are spent on, layer by layer.
@@ -139,7 +140,7 @@ def inspect(
     """
     from gossamer.cli.inspect import Inspection
 
-    inspection = Inspection(file)
+    inspection = Inspection(file, plan=plan)
     if json:
         print_json(inspection.as_json())
     else:

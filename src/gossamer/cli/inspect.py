@@ -11,8 +11,9 @@ from rich.table import Table
 
 from gossamer.artifact import Description, Operation, Port, Program
 from gossamer.cli.output import ABSENT, bits, count, percent, table
-from gossamer.measure.file import describe_file, measurement
-from gossamer.measure.records import LayerMeasurement, Measurement
+from gossamer.measure.file import describe_file, measurement, naming
+from gossamer.measure.profile import step_times
+from gossamer.measure.records import LayerMeasurement, Measurement, StepTime
 
 FLOAT32_BYTES = 4
 _COLUMNS = ("weight", "shape", "weights", "kept", "bits/weight", "bits/index", "bytes", "of float32")
@@ -21,12 +22,13 @@ _WIDE = 125
 
 
 class Inspection:
-    """One file, described and measured, as JSON or as tables."""
+    """One file, described and measured, as JSON or as tables; with ``plan`` also run, step by step."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, plan: bool = False) -> None:
         self.path = path
         self.description: Description = describe_file(path)
         self.measurement: Measurement = measurement(self.description)
+        self.plan: tuple[StepTime, ...] | None = self._times() if plan else None
 
     def as_json(self) -> dict[str, Any]:
         """Everything; the bytes of all layers and ``overhead_bytes`` add up to ``file_bytes``."""
@@ -43,6 +45,7 @@ class Inspection:
             "macs_executed": measured.macs_executed,
             "layers": [asdict(layer) for layer in measured.layers],
             "program": _program(self.description.program),
+            **({} if self.plan is None else {"plan": [asdict(step) for step in self.plan]}),
         }
 
     def as_tables(self, *, program: bool, width: int) -> Group:
@@ -50,7 +53,13 @@ class Inspection:
         parts: list[Any] = [self._layers(wide=width >= _WIDE), self._summary()]
         if program:
             parts.append(_operations(self.description.program))
+        if self.plan is not None:
+            parts.append(_steps(self.plan))
         return Group(*parts)
+
+    def _times(self) -> tuple[StepTime, ...]:
+        with naming(self.path):
+            return step_times(self.description.program)
 
     def _overhead(self) -> int:
         return self.measurement.file_bytes - sum(layer.bytes for layer in self.measurement.layers)
@@ -124,6 +133,26 @@ def _operations(program: Program) -> Table:
     for row in [ports[0], *rows, *ports[1:]] if ports else rows:
         listed.add_row(*row)
     return listed
+
+
+def _steps(steps: tuple[StepTime, ...]) -> Table:
+    """Kernels and times; the notes of slower paths stand beneath the kernel."""
+    whole = sum(step.microseconds for step in steps)
+    rows = [
+        [
+            step.name or step.operator,
+            step.operator,
+            f"{step.kernel}\n({step.note})" if step.note else step.kernel,
+            count(step.macs),
+            f"{step.microseconds:.2f}",
+            percent(step.microseconds, whole),
+        ]
+        for step in steps
+    ]
+    title = "plan (batch of 1, one thread; median times, measured step by step)"
+    columns = ("step", "operator", "kernel", "MACs", "µs", "share")
+    total = ["all steps", "", "", count(sum(step.macs for step in steps)), f"{whole:.2f}", ""]
+    return table(title, columns, [*rows, total], totals=1, words=3)
 
 
 def _port(kind: str, port: Port) -> list[str]:

@@ -47,13 +47,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], totals: int = 0) -> Table:
-    """A table whose first column is text and whose others are numbers; the last ``totals`` rows are set
-    off.
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], totals: int = 0, words: int = 1
+) -> Table:
+    """A table whose first ``words`` columns are text and whose others are numbers; the last ``totals`` rows
+    are set off.
     """
     made = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        made.add_column(column, justify="left" if i < words else "right", overflow="fold")
     for i, row in enumerate(rows):
         made.add_row(*row, end_section=i == len(rows) - totals - 1)
     return made
@@ -74,7 +76,7 @@ def count(number: int | None) -> str:
     return ABSENT if number is None else f"{number:,}"
 
 
-def percent(part: int | None, whole: int | None) -> str:
+def percent(part: float | None, whole: float | None) -> str:
     """A share: (1, 8) -> "12.5 %"."""
     return ABSENT if part is None or not whole else f"{100 * part / whole:.1f} %"
 
