@@ -44,6 +44,15 @@ def load_recipe(path: str | Path) -> list[Pass]:
 
 def parse_recipe(text: str, source: str = "recipe") -> list[Pass]:
     """The passes written in ``text``; ``source`` is its name in errors."""
+    try:
+        return _parsed(text, source)
+    except RecursionError as error:
+        raise RecipeError(
+            f"{source}: a pass contains itself through an alias, or is nested too deeply"
+        ) from error
+
+
+def _parsed(text: str, source: str) -> list[Pass]:
     reader = _Reader(source)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -174,7 +183,9 @@ class _Reader:
             if inspect.isclass(choice) and _members(choice) and not _is_null(node):
                 return self.family(node, choice)
         origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)
-        if origin in (tuple, list, Sequence) and isinstance(node, yaml.SequenceNode):
+        if origin in (tuple, list, Sequence):
+            if not isinstance(node, yaml.SequenceNode):
+                raise self.fail(node, f"{where} is a list; write '[a, b]', or each item on a line after '- '")
             return tuple(self.value(item, parameters[0], where) for item in node.value)
         return self._leaf(node, annotation, where)
 

@@ -89,6 +89,11 @@ BAD = {
         "- Repeat:\n    times: 2\n    passes:\n      - Prune: {amount: x}",
         "r:4: Prune.amount is 'x'",
     ),
+    "one pass where a list is due": (
+        "- Repeat:\n    times: 2\n    passes: {Prune: {amount: 0.5}}",
+        "r:3: Repeat.passes is a list",
+    ),
+    "a pass in itself": ("- &a {Repeat: {times: 2, passes: [*a]}}", "r: a pass contains itself"),
     "python object": ("- Prune: {amount: !!python/object:os.system 1}", "r:1"),
 }
 
