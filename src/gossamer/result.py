@@ -200,7 +200,6 @@ class _Run:
     def _store(self) -> None:
         if self.folder is None or not PartialState().is_main_process:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "identity": self.identity,
             "done": self.done,

@@ -159,6 +159,15 @@ def test_the_checkpoint_of_another_recipe_is_refused(tmp_path):
         gs.compress(network(), task(), [gs.Prune(0.6)], checkpoint=tmp_path)
 
 
+def test_a_checkpoint_folder_that_is_a_file(tmp_path):
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    for folder in (place, place / "inside"):
+        with pytest.raises(SaveError, match="could not be written"):
+            gs.compress(network(), task(), [gs.Prune(0.5)], checkpoint=folder)
+    assert place.read_text() == "mine"
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 

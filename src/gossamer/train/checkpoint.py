@@ -7,6 +7,7 @@ to the disk and renamed; the one before it is kept until the next, for the case 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -30,7 +31,8 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, and dicts, lists, tuples of them) to ``path``, atomically.
 
-    Raises SaveError where it cannot be written; the file that was there before is whole.
+    Makes the folder where it is not there. Raises SaveError where it cannot be written; the file that was
+    there before is whole.
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
@@ -38,6 +40,7 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
     path = Path(path)
     scratch = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(scratch, "wb") as file:
             for part in (_MAGIC, hashlib.sha256(content).digest(), content):
                 file.write(part)
@@ -46,7 +49,8 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
         os.replace(scratch, path)
         _sync_directory(path.parent)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink()
         raise SaveError(
             f"{path} could not be written: {error.strerror}; what was there before is whole"
         ) from error
