@@ -229,6 +229,14 @@ def test_a_missing_folder_is_a_clear_error(tmp_path):
         write(small_program(), tmp_path / "nowhere" / "network.goss")
 
 
+def test_a_pipe_stays_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(SaveError, match="not a regular file"):
+        write(small_program(), path)
+    assert path.is_fifo()
+
+
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "network.goss"
     write(small_program(), path)

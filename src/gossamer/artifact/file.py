@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import zlib
@@ -139,6 +140,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
+    if target.exists() and not target.is_file():  # os.replace would put a file where a device or pipe was
+        raise OSError(errno.EINVAL, "it is not a regular file")
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -18,6 +19,8 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
     target = Path(path)
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
+        if target.exists() and not target.is_file():  # os.replace would put a file where a device or pipe was
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with open(beside, "xb") as file:
             file.write(content)
             file.flush()
