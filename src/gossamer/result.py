@@ -230,9 +230,11 @@ class _Run:
 
 
 def _title(each: Pass) -> str:
-    """A pass as the report calls it: its name, and its first field where that is a number ("Prune 0.92")."""
-    first = next(iter(vars(each).values()), None)
-    strength = f" {first:g}" if isinstance(first, int | float) and not isinstance(first, bool) else ""
+    """A pass as the report calls it: its name, and its first field where that is a number ("Prune(amount=0.92)")."""
+    field, value = next(iter(vars(each).items()), ("", None))
+    strength = (
+        f"({field}={value:g})" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    )
     return f"{type(each).__name__}{strength}"
 
 

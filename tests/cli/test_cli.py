@@ -323,7 +323,11 @@ def test_compress_writes_the_file_and_tells_its_stages(gossamer, users_code):
     assert code == 0, err
     found = json.loads(out)
     assert found["file_bytes"] == Path("out.goss").stat().st_size == found["stages"][-1]["file_bytes"]
-    assert [stage["name"] for stage in found["stages"]] == ["original", "Prune 0.5", "Finetune 1"]
+    assert [stage["name"] for stage in found["stages"]] == [
+        "original",
+        "Prune(amount=0.5)",
+        "Finetune(epochs=1)",
+    ]
     first = Path("out.goss").read_bytes()
     assert gossamer(*arguments, "--seed", "3")[0] == 0
     assert Path("out.goss").read_bytes() == first

@@ -67,10 +67,10 @@ def test_the_whole_way(digits, tmp_path, monkeypatch, capfd):
     runtimes = {latency["runtime"] for latency in comparison["original"]["latencies"]}
     assert {"gossamer", "torch eager"} <= runtimes
     assert [stage["name"] for stage in comparison["stages"]] == [
-        "Repeat 2",
-        "Finetune 1",
-        "Cluster 5",
-        "Finetune 1",
+        "Repeat(times=2)",
+        "Finetune(epochs=1)",
+        "Cluster(bits=5)",
+        "Finetune(epochs=1)",
     ]
     assert all(stage["measurement"]["latencies"] for stage in comparison["stages"])
     assert "<html" in Path("report.html").read_text()[:500].lower()

@@ -81,7 +81,12 @@ def test_the_model_of_the_user_stays_as_it_was():
 
 
 def test_every_stage_is_a_file_that_was_measured(result):
-    assert [stage.name for stage in result.stages] == ["original", "Repeat 2", "Cluster 3", "Finetune 1"]
+    assert [stage.name for stage in result.stages] == [
+        "original",
+        "Repeat(times=2)",
+        "Cluster(bits=3)",
+        "Finetune(epochs=1)",
+    ]
     sizes = [len(stage.data) for stage in result.stages]
     assert sizes[0] > sizes[1] > sizes[2]
     for stage in result.stages:
