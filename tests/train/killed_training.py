@@ -8,6 +8,7 @@ many attempts ended in which way.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import dataclasses
 import os
 import signal
@@ -120,6 +121,7 @@ def attempt(*arguments, kill_after: float | None = None) -> bool:
     """Whether a training in a process of its own came to its end."""
     child = os.fork()
     if child == 0:
+        os.setpgid(0, 0)
         try:
             train(*arguments)
             os._exit(0)
@@ -129,6 +131,9 @@ def attempt(*arguments, kill_after: float | None = None) -> bool:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    # A loader's worker that starts while its parent is killed never learns of it, and would hold our output open.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return False
     if status:
