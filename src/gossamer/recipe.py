@@ -62,6 +62,8 @@ class Repeat(Pass):
         if self.times < 1:
             raise RecipeError(f"Repeat: times is {self.times}; give 1 or more")
         object.__setattr__(self, "passes", tuple(self.passes))
+        if not self.passes:
+            raise RecipeError("Repeat: passes is empty; give at least one pass")
         _check_passes(self.passes, "Repeat")
 
     def at(self, strength: float) -> Repeat:

@@ -150,8 +150,7 @@ def score(run: Run, task: Task, batches: Iterable[Any] | None = None) -> float:
 
 
 def evaluate(network: nn.Module, task: Task) -> float:
-    """The validation metric of ``network``, on its device, in eval mode (restored after), without "
-    "gradients."""
+    """The validation metric of ``network``, on its device, in eval mode (restored after), without gradients."""
     device = device_of(network)
     with _evaluating(network):
         return score(lambda inputs: call(network, to_device(inputs, device)), task)

@@ -1,7 +1,5 @@
 """One-dimensional k-means against brute force, and its own promises."""
 
-import time
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,12 +86,3 @@ def test_the_same_seed_gives_the_same_centroids():
 def test_what_is_no_vector_is_refused(bad):
     with pytest.raises(ValueError, match="non-empty vector"):
         kmeans(bad, 4, Linear())
-
-
-def test_a_million_weights_take_few_steps():
-    """Timing is measured in bench/; here only that the work stays O(k log n) a step after one sort."""
-    values = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
-    began = time.perf_counter()
-    assignment, centroids = kmeans(values, 256, Density())
-    assert len(centroids) == 256 and len(assignment) == 1_000_000
-    print(f"1,000,000 values, 256 centroids: {time.perf_counter() - began:.2f} s")

@@ -139,3 +139,15 @@ def test_repeat_ends_at_full_strength(graph, ramp):
 def test_repeat_follows_the_cubic_of_zhu_and_gupta():
     amounts = [step.amount for step in gs.Repeat(3, [gs.Prune(0.9)]).unrolled()]
     assert amounts == pytest.approx([0.9 * (1 - (1 - t) ** 3) for t in (1 / 3, 2 / 3, 1)])
+
+
+def test_an_embedding_is_left_alone_by_name():
+    network = nn.Sequential()
+    network.add_module("table", nn.Embedding(10, 8))
+    network.add_module("fc", nn.Linear(8, 4))
+    graph = gs.trace(network, torch.zeros(2, 3, dtype=torch.int64))
+    with record() as notes:
+        pruned = gs.Prune(0.5)(graph, TASK)
+    assert (zeros(pruned, "table"), zeros(pruned, "fc")) == (0, 16)
+    assert [note.subject for note in notes] == ["table.weight"]
+    assert zeros(gs.Prune(0.5, overrides={"table": 0.5})(graph, TASK), "table") == 40

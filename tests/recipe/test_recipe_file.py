@@ -114,6 +114,8 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_recipe_holds_passes():
     with pytest.raises(RecipeError, match="number 2 is 'Prune'"):
         gs.Repeat(2, [gs.Prune(0.5), "Prune"])
+    with pytest.raises(RecipeError, match="passes is empty"):
+        gs.Repeat(2, [])
     with pytest.raises(RecipeError, match="times is 0"):
         gs.Repeat(0, [gs.Prune(0.5)])
 

@@ -12,6 +12,7 @@ from gossamer.graph.trace import trace
 from gossamer.graph.transform import (
     WeightTransform,
     add_transform,
+    effective,
     original,
     replace_transform,
     represent,
@@ -31,6 +32,7 @@ __all__ = [
     "add_transform",
     "check",
     "cost",
+    "effective",
     "fingerprint",
     "from_state",
     "layers",

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from gossamer.errors import RecipeError
 
-from .layers import Layer, layers
-from .module import Graph
+from .journal import note
+from .layers import Layer
 
 V = TypeVar("V")
 
@@ -24,11 +24,6 @@ class Choice(Generic[V]):
 
     values: dict[str, V]
     own: frozenset[str]
-
-
-def select(graph: Graph) -> list[Layer]:
-    """The layers whose weights are compressed unless a recipe says otherwise, in order of execution."""
-    return layers(graph)
 
 
 def choose(among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: str) -> Choice[V]:
@@ -51,6 +46,10 @@ def choose(among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: 
             own.add(layer.weight)
         elif layer.kind not in _LEFT_ALONE:
             values[layer.weight] = default
+        else:
+            note(
+                layer.weight, f"{who} leaves it alone: an {layer.kind}; name it in `overrides` to include it"
+            )
     if unused:
         names = ", ".join(layer.name for layer in among) or "none"
         raise RecipeError(f"{who}: no layer is called {next(iter(unused))!r}; the layers are: {names}")

@@ -86,6 +86,13 @@ def original(graph: nn.Module, weight: str) -> Tensor:
     return cast(Tensor, getattr(owner, name) if steps is None else steps.original)
 
 
+def effective(graph: nn.Module, weight: str) -> Tensor:
+    """The weight called ``weight`` with its transforms applied, detached: what the operators see."""
+    owner, name = _owner(graph, weight)
+    value: Tensor = getattr(owner, name)
+    return value.detach()
+
+
 def transformed_weights(graph: nn.Module) -> Iterator[str]:
     """Names of all weights that carry at least one transform, in module order."""
     for path, module in graph.named_modules():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gossamer.graph import Graph
+from gossamer.graph import Graph, effective
 from gossamer.task import Task
 
 
@@ -30,10 +30,3 @@ class Magnitude(Criterion):
         del task
         with torch.no_grad():
             return {name: effective(graph, name).abs() for name in weights}
-
-
-def effective(graph: Graph, weight: str) -> Tensor:
-    """The weight with its transforms applied, detached."""
-    path, _, name = weight.rpartition(".")
-    value: Tensor = getattr(graph.get_submodule(path), name)
-    return value.detach()

@@ -18,15 +18,17 @@ from gossamer.graph import (
     Graph,
     Pass,
     add_transform,
+    effective,
+    layers,
     note,
     replace_transform,
     transforms,
 )
-from gossamer.graph.select import Choice, choose, select
+from gossamer.graph.select import Choice, choose
 from gossamer.task import Task
 
 from .allocation import Allocation, Uniform
-from .criteria import Criterion, Magnitude, effective
+from .criteria import Criterion, Magnitude
 from .granularity import Elements, Granularity
 from .mask import Mask
 
@@ -64,7 +66,7 @@ class Prune(Pass):
         self._chosen(graph)
 
     def _chosen(self, graph: Graph) -> Choice[float]:
-        return choose(select(graph), self.amount, self.overrides, "Prune")
+        return choose(layers(graph), self.amount, self.overrides, "Prune")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights carry a Mask."""

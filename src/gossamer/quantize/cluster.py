@@ -15,8 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Pass, WeightTransform, add_transform, note, replace_transform, transforms
-from gossamer.graph.select import Choice, choose, select
+from gossamer.graph import (
+    Graph,
+    Pass,
+    WeightTransform,
+    add_transform,
+    effective,
+    layers,
+    note,
+    replace_transform,
+    transforms,
+)
+from gossamer.graph.select import Choice, choose
 from gossamer.numerics.kmeans import Initialization, Linear, kmeans
 from gossamer.task import Task
 from gossamer.weights import Weight, decode, with_codebook
@@ -76,7 +86,7 @@ class Cluster(Pass):
         self._chosen(graph)
 
     def _chosen(self, graph: Graph) -> Choice[int]:
-        return choose(select(graph), self.bits, self.overrides, "Cluster")
+        return choose(layers(graph), self.bits, self.overrides, "Cluster")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights carry SharedValues."""
@@ -91,8 +101,7 @@ class Cluster(Pass):
         return clustered
 
     def _cluster(self, graph: Graph, name: str, bits: int) -> None:
-        path, _, attribute = name.rpartition(".")
-        weight = getattr(graph.get_submodule(path), attribute).detach()
+        weight = effective(graph, name)
         alive = weight != 0
         if not bool(alive.any()):
             note(name, "not clustered: every weight is zero")

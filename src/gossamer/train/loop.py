@@ -19,8 +19,8 @@ from torch.nn.utils import parametrize
 from gossamer._nested import batch_size, leaves, to_device
 from gossamer.errors import CheckpointError, TaskError
 from gossamer.graph.journal import note
+from gossamer.graph.layers import layers
 from gossamer.graph.module import Graph
-from gossamer.graph.select import select
 from gossamer.task import Task, device_of, evaluate, modes_restored, training_batches
 
 from .checkpoint import claim_slot
@@ -325,6 +325,6 @@ def count_batches(task: Task) -> int:
 
 def penalized(network: Graph) -> list[tuple[nn.Module, str]]:
     """Where the weights are that penalties apply to: module and attribute."""
-    weights = dict.fromkeys(layer.weight for layer in select(network))  # layers may share one
+    weights = dict.fromkeys(layer.weight for layer in layers(network))  # layers may share one
     paths = [weight.rpartition(".") for weight in weights]
     return [(network.get_submodule(path), name) for path, _, name in paths]
