@@ -9,7 +9,7 @@
 namespace gossamer {
 namespace {
 
-constexpr const char* kNames[] = {"portable", "avx2", "avx512"};
+constexpr const char* kNames[] = {"portable", "avx2", "avx512", "avx512vnni"};
 
 #if defined(__x86_64__)
 bool bit(uint32_t word, int index) { return (word >> index) & 1u; }
@@ -30,7 +30,8 @@ Isa detect() {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Isa::portable;
   if (!(bit(b, 5) && ymm_saved)) return Isa::portable;
   const bool f = bit(b, 16), dq = bit(b, 17), bw = bit(b, 30), vl = bit(b, 31);
-  return f && dq && bw && vl && zmm_saved ? Isa::avx512 : Isa::avx2;
+  if (!(f && dq && bw && vl && zmm_saved)) return Isa::avx2;
+  return bit(c, 11) ? Isa::avx512vnni : Isa::avx512;
 }
 #else
 Isa detect() { return Isa::portable; }
@@ -46,7 +47,7 @@ Isa machine_isa() {
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
 std::optional<Isa> isa_from_name(std::string_view name) {
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     if (name == kNames[i]) return static_cast<Isa>(i);
   }
   return std::nullopt;

@@ -8,14 +8,15 @@
 namespace gossamer {
 
 // Ordered: a machine that runs one runs all before it.
-enum class Isa { portable, avx2, avx512 };
+// avx2 includes FMA and F16C; avx512 is F, BW, DQ and VL; avx512vnni adds the dot products of bytes.
+enum class Isa { portable, avx2, avx512, avx512vnni };
 
 // The best instruction set that the CPU has *and* whose registers the operating system saves (XCR0).
 Isa machine_isa();
 
 const char* isa_name(Isa isa);
 
-// "portable", "avx2", "avx512"; nothing for any other text.
+// "portable", "avx2", "avx512", "avx512vnni"; nothing for any other text.
 std::optional<Isa> isa_from_name(std::string_view name);
 
 // Every instruction set that machine_isa() includes, slowest first.

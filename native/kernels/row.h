@@ -34,9 +34,18 @@ inline constexpr std::size_t kRowCount = 3;
   {{Isa::portable, family "/portable", prefix##_portable},                                  \
    {Isa::avx2, family "/avx2", prefix##_avx2},                                              \
    {Isa::avx512, family "/avx512", prefix##_avx512}}
+// A table with a further row for the dot products of bytes.
+inline constexpr std::size_t kByteRowCount = 4;
+#define GOSSAMER_BYTE_ROWS(family, prefix)                                                  \
+  {{Isa::portable, family "/portable", prefix##_portable},                                  \
+   {Isa::avx2, family "/avx2", prefix##_avx2},                                              \
+   {Isa::avx512, family "/avx512", prefix##_avx512},                                        \
+   {Isa::avx512vnni, family "/avx512vnni", prefix##_avx512vnni}}
 #else
 inline constexpr std::size_t kRowCount = 1;
+inline constexpr std::size_t kByteRowCount = 1;
 #define GOSSAMER_ROWS(family, prefix) {{Isa::portable, family "/portable", prefix##_portable}}
+#define GOSSAMER_BYTE_ROWS(family, prefix) {{Isa::portable, family "/portable", prefix##_portable}}
 #endif
 
 }  // namespace gossamer

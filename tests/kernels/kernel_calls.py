@@ -13,6 +13,7 @@ UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md,
 FAMILIES = {
     "gemm", "codebook", "conv", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce", "layer_norm",
 }  # fmt: skip
+BYTE_FAMILIES: set[str] = set()  # those with a further row for AVX-512 VNNI
 
 
 @cache

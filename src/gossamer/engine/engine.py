@@ -29,7 +29,8 @@ class Engine:
 
     ``threads``: at most so many threads work on one call, the caller's among them, and never more than the process has
     processors (``engine.threads`` tells). Several Python threads may call one Engine at a time; the GIL is released.
-    ``isa``: "portable", "avx2" or "avx512"; None: the environment variable GOSSAMER_ISA if set, else the best here.
+    ``isa``: "portable", "avx2", "avx512" or "avx512vnni"; None: the environment variable GOSSAMER_ISA if set,
+    else the best here.
 
     Raises FormatError (the file or program is not well formed), UnsupportedError (an operator, type or instruction set
     that is not available: named, with what to do), OSError.

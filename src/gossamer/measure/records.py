@@ -12,7 +12,7 @@ class Machine:
     """Where it was measured."""
 
     cpu: str
-    instruction_set: str  # the one the Engine chose: "portable", "avx2", "avx512"
+    instruction_set: str  # the one the Engine chose: "portable", "avx2", "avx512", "avx512vnni"
     cores: int
     memory_bytes: int
     system: str
