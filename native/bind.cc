@@ -386,14 +386,27 @@ static engine::GemmArgs gemm_fields(Fields& f) {
   return g;
 }
 
-static engine::ConvArgs conv_fields(Fields& f) {
+static engine::ConvShape conv_shape_fields(Fields& f) {
   const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
-  const engine::ConvShape shape{size("batch"), size("groups"), size("in_channels"), size("in_h"), size("in_w"),
-                                size("out_channels"), size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"),
-                                size("stride_h"), size("stride_w"), size("dilation_h"), size("dilation_w"),
-                                size("pad_top"), size("pad_left")};
-  return {shape, f.array<const float>("x"), f.array<const float>("weights"), f.array<const float>("bias"),
+  return {size("batch"), size("groups"), size("in_channels"), size("in_h"), size("in_w"), size("out_channels"),
+          size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"), size("stride_h"), size("stride_w"),
+          size("dilation_h"), size("dilation_w"), size("pad_top"), size("pad_left")};
+}
+
+static engine::ConvArgs conv_fields(Fields& f) {
+  return {conv_shape_fields(f), f.array<const float>("x"), f.array<const float>("weights"), f.array<const float>("bias"),
           f.array<const float>("residual"), f.array<float>("y"), f.low(), f.high()};
+}
+
+static engine::CellBytesCheck cell_bytes_fields(Fields& f) {
+  const auto real = [&](const char* name, float otherwise) { return f.number<float>(name, otherwise); };
+  const engine::CellEpilogue epilogue{f.array<const float>("scale"), f.array<const float>("shift"),
+                                      f.number("rounds_mid", false), real("mid_low", 0), real("mid_high", 255),
+                                      real("keep", 1), real("residual_scale", 0), real("residual_shift", 0),
+                                      f.number("zero", 0), real("low", 0), real("high", 255)};
+  return {conv_shape_fields(f), f.array<const uint8_t>("x"), f.number("x_zero", 0), f.array<const int8_t>("weights"),
+          f.array<const int32_t>("initial"), epilogue, f.array<const void>("residual"), f.array<void>("y"),
+          f.number("float_out", false), f.number("group_rows", 0)};
 }
 
 static engine::PoolArgs pool_fields(Fields& f) {
@@ -474,6 +487,8 @@ static void bind_kernels(nb::module_& m) {
     return engine::CodebookArgs{gemm_fields(f), f.array<const void>("codes"), f.number("code_bytes", 1),
                                 f.array<const float>("centroids"), f.number("centroid_count", 0)};
   });
+  bind_check<engine::ConvArgs>(m, "check_cell_floats", engine::check_cell_floats, conv_fields);
+  bind_check<engine::CellBytesCheck>(m, "check_cell_bytes", engine::check_cell_bytes, cell_bytes_fields);
   bind_row_checks(m);
 }
 

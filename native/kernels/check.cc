@@ -1,8 +1,10 @@
 #include "kernels/check.h"
 
+#include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
 #include "kernels/conv/reference.h"
 #include "kernels/elementwise/reference.h"
+#include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
 #include "kernels/pool/reference.h"
 #include "kernels/rows/reference.h"
@@ -16,20 +18,9 @@ void add_rows(const Table& table, std::vector<RowName>& all) {
   for (const auto& row : table) all.push_back({row.name, row.isa});
 }
 
-// The row of that name; nothing for the reference.
-template <class AnyRow, size_t kRows>
-const AnyRow* find(const AnyRow (&table)[kRows], const std::string& name) {
-  const std::string first = table[0].name;
-  if (name == first.substr(0, first.find('/')) + "/reference") return nullptr;
-  for (const AnyRow& row : table) {
-    if (name == row.name && row.isa <= machine_isa()) return &row;
-  }
-  throw std::invalid_argument("no kernel '" + name + "' on this machine");
-}
-
 template <class Args, class AnyRow, size_t kRows>
 void check_plain(const AnyRow (&table)[kRows], void (*reference)(const Args&), const std::string& name, const Args& args) {
-  if (const AnyRow* row = find(table, name)) row->run(args);
+  if (const AnyRow* row = find_row(table, name)) row->run(args);
   else reference(args);
 }
 
@@ -54,11 +45,13 @@ std::vector<RowName> kernel_rows() {
   add_rows(kSoftmaxKernels, all);
   add_rows(kReduceKernels, all);
   add_rows(kLayerNormKernels, all);
+  add_rows(kCellFloatKernels, all);
+  add_rows(kCellByteKernels, all);
   return all;
 }
 
 void check_gemm(const std::string& name, GemmArgs args) {
-  const GemmKernel* row = find(kGemmKernels, name);
+  const GemmKernel* row = find_row(kGemmKernels, name);
   if (!row) return gemm_reference(args);
   std::vector<float> packed(static_cast<size_t>(packed_size(args.k, args.n, row->tile.width)));
   pack_b(args.k, args.n, args.b, args.n, 1, row->tile.width, packed.data());
@@ -68,7 +61,7 @@ void check_gemm(const std::string& name, GemmArgs args) {
 }
 
 void check_codebook(const std::string& name, CodebookArgs args) {
-  const CodebookKernel* row = find(kCodebookKernels, name);
+  const CodebookKernel* row = find_row(kCodebookKernels, name);
   if (!row) return codebook_reference(args);
   GemmArgs& g = args.gemm;
   std::vector<uint16_t> packed(static_cast<size_t>(packed_size(g.k, g.n, row->tile.width)));
@@ -83,7 +76,7 @@ void check_codebook(const std::string& name, CodebookArgs args) {
 }
 
 void check_conv(const std::string& name, ConvArgs args) {
-  const ConvKernel* row = find(kConvKernels, name);
+  const ConvKernel* row = find_row(kConvKernels, name);
   if (!row) return conv_reference(args);
   std::vector<float> packed(static_cast<size_t>(packed_weights_size(args.shape, row->tile.rows)));
   pack_weights(args.shape, args.weights, row->tile.rows, packed.data());

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cells/reference.h"
 #include "kernels/codebook/codebook.h"
 #include "kernels/conv/conv.h"
 #include "kernels/elementwise/elementwise.h"
@@ -37,5 +38,7 @@ void check_affine(const std::string& row, const AffineArgs& args);
 void check_softmax(const std::string& row, const SoftmaxArgs& args);
 void check_reduce(const std::string& row, const ReduceArgs& args);
 void check_layer_norm(const std::string& row, const LayerNormArgs& args);
+void check_cell_floats(const std::string& row, ConvArgs args);
+void check_cell_bytes(const std::string& row, CellBytesCheck args);
 
 }  // namespace gossamer

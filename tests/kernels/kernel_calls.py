@@ -12,8 +12,9 @@ EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
 FAMILIES = {
     "gemm", "codebook", "conv", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce", "layer_norm",
+    "cell_floats", "cell_bytes",
 }  # fmt: skip
-BYTE_FAMILIES: set[str] = set()  # those with a further row for AVX-512 VNNI
+BYTE_FAMILIES = {"cell_bytes"}  # those with a further row for AVX-512 VNNI
 
 
 @cache
@@ -34,7 +35,7 @@ def missing_rows() -> set[str]:
 def call(row: str, out: np.ndarray, **arguments) -> np.ndarray:
     """Run one row (or "family/reference") into ``out``, which is pre-filled so that unwritten elements show."""
     family, isa = row.split("/")
-    out.fill(-12345.0)
+    out.fill(77 if out.dtype == np.uint8 else -12345.0)
     key = "c" if family in ("gemm", "codebook") else "y"
     getattr(_native, f"check_{family}")(row, **{key: out}, **arguments)
     if isa != "reference":

@@ -1,0 +1,68 @@
+// Cells of one float: after simd/*.h, which defines V.
+#pragma once
+
+#include "kernels/cells/cells.h"
+
+namespace {
+
+constexpr int kLanes = V::kLanes;
+constexpr auto kRegisters = kLanes == 16 ? gossamer::CellRegisters::many : gossamer::CellRegisters::few;
+struct Sum {
+  using Element = float;
+  V v;
+  static Sum broadcast(float x) { return {V::broadcast(x)}; }
+};
+
+struct Cells {
+  using Weight = V;
+  static constexpr int kWeightBytes = 4;
+  V x;
+
+  static Cells load(const uint32_t* p) { return {V::load(reinterpret_cast<const float*>(p))}; }
+  static V weight(const char* p) { return V::broadcast(*reinterpret_cast<const float*>(p)); }
+  Sum times(V w, Sum sum) const { return {fma(x, w, sum.v)}; }
+};
+
+struct Lanes;
+inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]);
+
+}  // namespace
+
+#include "kernels/cells/body.h"
+
+namespace {
+
+// Writes the pixels among a vector's positions to p, one after the other.
+inline void store_lanes(V x, float* p, const Lanes& lanes) {
+  if (lanes.count == kLanes) return x.store(p);
+  if (lanes.mask == (1u << lanes.count) - 1u) return x.store(p, lanes.count);
+  float all[kLanes];
+  x.store(all);
+  for (int i = 0; i < kLanes; ++i) {
+    if (lanes.mask >> i & 1u) *p++ = all[i];
+  }
+}
+
+inline V load_lanes(const float* p, const Lanes& lanes) {
+  if (lanes.count == kLanes) return V::load(p);
+  if (lanes.mask == (1u << lanes.count) - 1u) return V::load(p, lanes.count);
+  float all[kLanes] = {};
+  for (int i = 0; i < kLanes; ++i) {
+    if (lanes.mask >> i & 1u) all[i] = *p++;
+  }
+  return V::load(all);
+}
+
+inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
+  if (!lanes.count) return;
+  const int64_t pixels = a.at.pixels();
+  const V low = V::broadcast(a.epilogue.low), high = V::broadcast(a.epilogue.high);
+  for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
+    const int64_t place = (row + i) * pixels + lanes.pixel;
+    V x = sums[i].v;
+    if (a.residual) x = x + load_lanes(static_cast<const float*>(a.residual) + place, lanes);
+    store_lanes(min_or_b(high, max_or_b(low, x)), static_cast<float*>(a.out) + place, lanes);
+  }
+}
+
+}  // namespace
