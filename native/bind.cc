@@ -147,6 +147,12 @@ class Memory {
       case engine::DType::boolean: return format == "?";
       case engine::DType::uint8: return format == "B";
       case engine::DType::int8: return format == "b";
+      case engine::DType::int16: return format == "h";
+      case engine::DType::uint16: return format == "H";
+      case engine::DType::uint32: return format == "I" || (format == "L" && view_.itemsize == 4);
+      case engine::DType::uint64: return format == "L" || format == "Q";
+      case engine::DType::float16: return format == "e";
+      case engine::DType::float64: return format == "d";
     }
     return false;
   }
@@ -164,7 +170,7 @@ static std::shared_ptr<std::byte[]> copy_of(const Memory& memory) {
 static engine::Tensor to_tensor(nb::handle array) {
   const std::string dtype = nb::cast<std::string>(nb::str(array.attr("dtype").attr("name")));
   const auto type = engine::dtype_from_name(dtype);
-  if (!type) throw engine::Unsupported("an array of " + dtype + "; float32, int64, int32, int8, uint8 and bool are supported");
+  if (!type) throw engine::Unsupported("an array of " + dtype + "; " + engine::dtype_names() + " are supported");
   return {*type, to_shape(array.attr("shape")), copy_of(Memory(array, false))};
 }
 

@@ -40,7 +40,7 @@ int ModelBuilder::find(const std::string& name, const std::string& where) const 
 void ModelBuilder::add_input(const std::string& name, const std::string& dtype, decltype(Port::shape) shape) {
   const auto type = dtype_from_name(dtype);
   if (!type) {
-    throw Unsupported("input '" + name + "' is " + dtype + "; float32, int64, int32, int8, uint8 and bool are supported");
+    throw Unsupported("input '" + name + "' is " + dtype + "; " + dtype_names() + " are supported");
   }
   model_.inputs.push_back({define(name, *type), *type, std::move(shape)});
 }

@@ -151,5 +151,6 @@ std::span<const Operator> elementwise_operators();
 std::span<const Operator> row_operators();
 std::span<const Operator> shape_operators();
 std::span<const Operator> data_operators();
+std::span<const Operator> quantize_operators();
 
 }  // namespace gossamer

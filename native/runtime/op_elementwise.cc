@@ -7,6 +7,7 @@
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/strided.h"
+#include "runtime/types.h"
 
 namespace gossamer {
 namespace {
@@ -224,13 +225,7 @@ Step compare_step(Build& b) {
 }
 
 Step build_compare(Build& b) {
-  switch (b.inputs[0]->dtype) {
-    case DType::float32: return compare_step<float>(b);
-    case DType::int64: return compare_step<int64_t>(b);
-    case DType::int32: return compare_step<int32_t>(b);
-    case DType::int8: return compare_step<int8_t>(b);
-    default: return compare_step<uint8_t>(b);
-  }
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) { return compare_step<T>(b); });
 }
 
 std::vector<DType> logic_types(const Node& node, const Types& inputs) {
@@ -274,43 +269,16 @@ Step where_step(Build& b) {
 }
 
 Step build_where(Build& b) {
-  const int64_t size = dtype_size(b.inputs[1]->dtype);
-  return size == 8 ? where_step<uint64_t>(b) : size == 4 ? where_step<uint32_t>(b) : where_step<uint8_t>(b);
+  return with_bits(b.inputs[1]->dtype, [&]<class T>(T) { return where_step<T>(b); });
 }
 
 // --- Cast ----------------------------------------------------------------------------------------------------------------
 
-// ONNX's numbers of the types that the engine has.
-std::optional<DType> onnx_type(int64_t number) {
-  switch (number) {
-    case 1: return DType::float32;
-    case 2: return DType::uint8;
-    case 3: return DType::int8;
-    case 6: return DType::int32;
-    case 7: return DType::int64;
-    case 9: return DType::boolean;
-    default: return std::nullopt;
-  }
-}
-
 std::vector<DType> cast_types(const Node& node, const Types&) {
   const int64_t number = node.integer("to", 0);
-  if (const auto type = onnx_type(number)) return {*type};
+  if (const auto type = dtype_from_onnx(number)) return {*type};
   throw Unsupported(node.label() + ": a cast to ONNX type number " + std::to_string(number) +
-                    "; float32, int64, int32, int8, uint8 and bool are supported");
-}
-
-// Out of range and NaN: the nearest value and zero (ONNX leaves it open; C++ leaves it undefined).
-template <class From, class To>
-To converted(From x) {
-  if constexpr (std::is_same_v<From, float> && std::is_integral_v<To>) {
-    constexpr double low = static_cast<double>(std::numeric_limits<To>::min());
-    constexpr double high = static_cast<double>(std::numeric_limits<To>::max());
-    if (x != x) return 0;
-    if (x <= low) return std::numeric_limits<To>::min();
-    if (x >= high) return std::numeric_limits<To>::max();
-  }
-  return static_cast<To>(x);
+                    "; " + dtype_names() + " are supported");
 }
 
 template <class From, class To, bool kToBool>
@@ -319,32 +287,16 @@ Step cast_step(Build& b) {
   return {[=, x = b.in(0), y = b.out()](const Run& run) {
             const From* from = run.at<From>(x);
             To* to = run.at<To>(y);
-            for (int64_t i = 0; i < n; ++i) to[i] = kToBool ? static_cast<To>(from[i] != 0) : converted<From, To>(from[i]);
+            for (int64_t i = 0; i < n; ++i) to[i] = kToBool ? static_cast<To>(from[i] != 0) : converted<To>(from[i]);
           },
           "plain loop", ""};
 }
 
-template <class From>
-Step cast_from(Build& b) {
-  switch (b.outputs[0]->dtype) {
-    case DType::float32: return cast_step<From, float, false>(b);
-    case DType::int64: return cast_step<From, int64_t, false>(b);
-    case DType::int32: return cast_step<From, int32_t, false>(b);
-    case DType::int8: return cast_step<From, int8_t, false>(b);
-    case DType::uint8: return cast_step<From, uint8_t, false>(b);
-    case DType::boolean: return cast_step<From, uint8_t, true>(b);
-  }
-  throw Unsupported(b.node.label());
-}
-
 Step build_cast(Build& b) {
-  switch (b.inputs[0]->dtype) {
-    case DType::float32: return cast_from<float>(b);
-    case DType::int64: return cast_from<int64_t>(b);
-    case DType::int32: return cast_from<int32_t>(b);
-    case DType::int8: return cast_from<int8_t>(b);
-    default: return cast_from<uint8_t>(b);
-  }
+  return with_type(b.inputs[0]->dtype, [&]<class From>(From) {
+    if (b.outputs[0]->dtype == DType::boolean) return cast_step<From, uint8_t, true>(b);
+    return with_type(b.outputs[0]->dtype, [&]<class To>(To) { return cast_step<From, To, false>(b); });
+  });
 }
 
 constexpr Operator unary(const char* name, const char* attributes = "", Fusion fusion = Fusion::none) {

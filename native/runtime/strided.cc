@@ -56,6 +56,7 @@ Shape broadcast_strides(const Shape& own, const Shape& shape) {
 void copy_strided(const Walk& walk, int64_t element_size, const std::byte* from, std::byte* to) {
   const auto typed = [&]<class T>(T*) { copy_elements(walk, reinterpret_cast<const T*>(from), reinterpret_cast<T*>(to)); };
   if (element_size == 1) typed(static_cast<uint8_t*>(nullptr));
+  else if (element_size == 2) typed(static_cast<uint16_t*>(nullptr));
   else if (element_size == 4) typed(static_cast<uint32_t*>(nullptr));
   else typed(static_cast<uint64_t*>(nullptr));
 }

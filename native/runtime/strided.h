@@ -47,7 +47,7 @@ Walk make_walk(const Shape& shape, const Shape& strides0, const Shape& strides1,
 // Strides of an array of shape `own` broadcast to `shape` (ONNX rules: aligned at the last dimension).
 Shape broadcast_strides(const Shape& own, const Shape& shape);
 
-// to[walk 0] = from[walk 1], elements of 1, 4 or 8 bytes.
+// to[walk 0] = from[walk 1], elements of 1, 2, 4 or 8 bytes.
 void copy_strided(const Walk& walk, int64_t element_size, const std::byte* from, std::byte* to);
 
 }  // namespace gossamer

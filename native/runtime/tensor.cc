@@ -11,9 +11,11 @@ namespace {
 
 struct TypeRow {
   const char* name;
-  int64_t size;
+  int64_t size, onnx;
 };
-constexpr TypeRow kTypes[] = {{"float32", 4}, {"int64", 8}, {"int32", 4}, {"bool", 1}, {"uint8", 1}, {"int8", 1}};
+constexpr TypeRow kTypes[] = {{"float32", 4, 1}, {"int64", 8, 7},   {"int32", 4, 6},   {"bool", 1, 9},
+                              {"uint8", 1, 2},   {"int8", 1, 3},    {"int16", 2, 5},   {"uint16", 2, 4},
+                              {"uint32", 4, 12}, {"uint64", 8, 13}, {"float16", 2, 10}, {"float64", 8, 11}};
 
 }  // namespace
 
@@ -21,9 +23,24 @@ const char* dtype_name(DType dtype) { return kTypes[static_cast<int>(dtype)].nam
 
 int64_t dtype_size(DType dtype) { return kTypes[static_cast<int>(dtype)].size; }
 
+std::string dtype_names() {
+  std::string names = kTypes[0].name;
+  for (size_t i = 1; i < std::size(kTypes); ++i) names += std::string(i + 1 < std::size(kTypes) ? ", " : " and ") + kTypes[i].name;
+  return names;
+}
+
+bool is_float(DType dtype) { return dtype == DType::float32 || dtype == DType::float16 || dtype == DType::float64; }
+
 std::optional<DType> dtype_from_name(std::string_view name) {
   for (int i = 0; i < static_cast<int>(std::size(kTypes)); ++i) {
     if (name == kTypes[i].name) return static_cast<DType>(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<DType> dtype_from_onnx(int64_t number) {
+  for (int i = 0; i < static_cast<int>(std::size(kTypes)); ++i) {
+    if (number == kTypes[i].onnx) return static_cast<DType>(i);
   }
   return std::nullopt;
 }

@@ -11,11 +11,14 @@
 
 namespace gossamer {
 
-enum class DType : uint8_t { float32, int64, int32, boolean, uint8, int8 };
+enum class DType : uint8_t { float32, int64, int32, boolean, uint8, int8, int16, uint16, uint32, uint64, float16, float64 };
 
 const char* dtype_name(DType dtype);  // NumPy's name
 std::optional<DType> dtype_from_name(std::string_view name);
+std::optional<DType> dtype_from_onnx(int64_t number);  // TensorProto.DataType
 int64_t dtype_size(DType dtype);
+std::string dtype_names();  // all of them, for messages
+bool is_float(DType dtype);
 
 using Shape = std::vector<int64_t>;
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 import gossamer.onnx
@@ -26,7 +27,16 @@ def cases():
         warnings.simplefilter("ignore")
         collected = collect_testcases(None)
     known = set(operators())
+    for case in collected:
+        case.data_sets[:] = [
+            ([*map(array, given)], [*map(array, wanted)]) for given, wanted in case.data_sets
+        ]
     return [case for case in collected if {node.op_type for node in case.model.graph.node} <= known]
+
+
+def array(value):
+    """Data of the types that NumPy lacks comes as a TensorProto."""
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
 
 
 def with_constant_parameters(program, arrays):

@@ -118,10 +118,10 @@ def test_what_is_not_understood_is_never_ignored(changed, message):
 def test_types_are_checked_while_loading():
     with pytest.raises(UnsupportedError, match="Relu 'n0': input 0 is int64; supported here: float32"):
         Engine(program({"x": ("int64", (None, None))}, [("Relu", "x", "y")], "y"))
-    with pytest.raises(UnsupportedError, match="input 'x' is float16"):
-        Engine(program({"x": ("float16", (1,))}, [("Relu", "x", "y")], "y"))
-    with pytest.raises(UnsupportedError, match="weight 'w': an array of float64"):
-        Engine(program({"x": (1,)}, [("Add", "xw", "y")], "y", {"w": np.zeros(1)}))
+    with pytest.raises(UnsupportedError, match="input 'x' is complex64"):
+        Engine(program({"x": ("complex64", (1,))}, [("Relu", "x", "y")], "y"))
+    with pytest.raises(UnsupportedError, match="Add 'n0': input 1 is uint8; supported here: float32"):
+        Engine(program({"x": (1,)}, [("Add", "xw", "y")], "y", {"w": np.zeros(1, np.uint8)}))
 
 
 class Strange(Weight):
@@ -216,8 +216,6 @@ def test_files(tmp_path):
     x = floats(2, 4, 3)
     np.testing.assert_array_equal(Engine(tmp_path / "net.goss")(x), Engine(net)(x))
     np.testing.assert_array_equal(Engine(str(tmp_path / "net.goss"))(x), Engine(net)(x))
-    with pytest.raises(UnsupportedError, match=r"Engine\(gossamer.onnx.load\('net.onnx'\)\)"):
-        Engine("net.onnx")
     with pytest.raises(FileNotFoundError):
         Engine(tmp_path / "other.goss")
     (tmp_path / "bad.goss").write_bytes(b"no such file")

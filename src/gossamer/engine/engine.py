@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gossamer import _native, artifact
+from gossamer.artifact import onnx_reader
 from gossamer.artifact.program import Port, Program
 from gossamer.errors import InputError, UnsupportedError
 
@@ -25,7 +26,7 @@ def operators() -> tuple[str, ...]:
 
 
 class Engine:
-    """Runs a ``.goss`` file or a Program; depends on NumPy alone.
+    """Runs a ``.goss`` file, an ``.onnx`` file or a Program; depends on NumPy alone.
 
     ``threads``: at most so many threads work on one call, the caller's among them, and never more than the process has
     processors (``engine.threads`` tells). Several Python threads may call one Engine at a time; the GIL is released.
@@ -147,11 +148,7 @@ def _example(port: Port) -> Array:
 
 def _load(path: str | os.PathLike[str]) -> Program:
     text = os.fspath(path)
-    if text.endswith(".onnx"):
-        raise UnsupportedError(
-            f"{text}: Engine reads .goss files and Programs; for ONNX write Engine(gossamer.onnx.load({text!r}))"
-        )
-    return artifact.read(text)
+    return onnx_reader.read(text) if text.endswith(".onnx") else artifact.read(text)
 
 
 def _choose_isa(asked: str | None) -> str:

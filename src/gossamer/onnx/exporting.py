@@ -14,11 +14,12 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
 from gossamer.artifact.file import write_whole
+from gossamer.artifact.onnx_reader import tags
 from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import UnsupportedError
 from gossamer.weights import Quantized, Weight, decode
 
-from . import metadata, tags, tensors
+from . import metadata, tensors
 from .checking import check
 from .ports import value_info
 

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from gossamer.artifact.onnx_reader import tags
 from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import FormatError, UnsupportedError, WeightError
 from gossamer.graph.journal import note
 from gossamer.weights import Dense, Quantized, Weight, decode
 
-from . import functions, metadata, sequences, support, tags, tensors
+from . import functions, metadata, sequences, support, tensors
 from .checking import check
 from .ports import port
 
