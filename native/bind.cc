@@ -423,6 +423,36 @@ static engine::PoolArgs pool_fields(Fields& f) {
           size("pad_right"), f.array<const float>("x"), f.array<float>("y")};
 }
 
+static engine::QgemmEdge qgemm_edge_fields(Fields& f) {
+  const auto whole = [&](const char* name, int otherwise) { return f.number<int>(name, otherwise); };
+  engine::QgemmEdge e;
+  e.output = static_cast<engine::QgemmOutput>(whole("output", 0));
+  e.bias = f.array<const int32_t>("bias");
+  e.scale = f.array<const float>("scale");
+  e.shift = f.array<const float>("shift");
+  e.multiplier = f.array<const int32_t>("multiplier");
+  e.right_shift = f.array<const int32_t>("right_shift");
+  e.residual = f.array<const void>("residual");
+  e.residual_signed = f.number("residual_signed", false);
+  e.residual_zero = whole("residual_zero", 0);
+  e.residual_scale = f.number("residual_scale", 0.0f);
+  e.zero = whole("zero", 0);
+  e.least = whole("least", 0);
+  e.most = whole("most", 255);
+  e.low = f.low();
+  e.high = f.high();
+  return e;
+}
+
+static engine::QgemmArgs qgemm_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 0); };
+  engine::QgemmArgs g{size("m"), size("n"), size("cells"), f.array<const uint8_t>("a"),
+                      f.array<const int64_t>("pixel_offset"), f.array<const int64_t>("cell_offset"),
+                      f.array<const int8_t>("b"), qgemm_edge_fields(f), f.array<void>("y"), size("y_pixel")};
+  g.y_cell = f.number<int64_t>("y_cell", 4);
+  return g;
+}
+
 static engine::SparseArgs sparse_fields(Fields& f) {
   const auto size = [&](const char* name) { return f.number<int>(name, 0); };
   const engine::SparseMatrix w{size("rows"), size("columns"), f.array<const uint32_t>("starts"),
@@ -488,6 +518,7 @@ static void bind_kernels(nb::module_& m) {
   bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
   bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
   bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);
+  bind_check<engine::QgemmArgs>(m, "check_qgemm", engine::check_qgemm, qgemm_fields);
   bind_check<engine::SparseArgs>(m, "check_sparse", engine::check_sparse, sparse_fields);
   bind_check<engine::CodebookArgs>(m, "check_codebook", engine::check_codebook, [](Fields& f) {
     return engine::CodebookArgs{gemm_fields(f), f.array<const void>("codes"), f.number("code_bytes", 1),

@@ -7,6 +7,7 @@
 #include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
 #include "kernels/pool/reference.h"
+#include "kernels/qgemm/reference.h"
 #include "kernels/rows/reference.h"
 #include "kernels/sparse/reference.h"
 
@@ -24,7 +25,8 @@ void check_plain(const AnyRow (&table)[kRows], void (*reference)(const Args&), c
   else reference(args);
 }
 
-void take_all(GemmArgs& args, Tile tile) {
+template <class Args>
+void take_all(Args& args, Tile tile) {
   const int64_t height = tile_height(args.m, tile.rows);
   args.tile_end = height ? (args.m + height - 1) / height : 0;
   args.panel_end = panel_count(args.n, tile.width);
@@ -38,6 +40,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kCodebookKernels, all);
   add_rows(kConvKernels, all);
   add_rows(kPoolKernels, all);
+  add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
   add_rows(kUnaryKernels, all);
   add_rows(kBinaryKernels, all);
@@ -92,6 +95,17 @@ void check_pool(const std::string& name, PoolArgs args) {
   args.scratch = scratch.data();
   args.plane_end = args.planes;
   check_plain(kPoolKernels, pool_reference, name, args);
+}
+
+void check_qgemm(const std::string& name, QgemmArgs args) {
+  const QgemmKernel* row = find_row(kQgemmKernels, name);
+  if (!row) return qgemm_reference(args);
+  const int width = row->tile.width;
+  std::vector<int8_t> packed(static_cast<size_t>(packed_weights_s8_size(args.n, args.cells, width)));
+  pack_weights_s8(args.n, 4 * args.cells, args.b, 4 * args.cells, 1, width, packed.data());
+  args.b = packed.data();
+  take_all(args, row->tile);
+  row->run(args);
 }
 
 void check_sparse(const std::string& name, SparseArgs args) {

@@ -12,6 +12,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/pool/pool.h"
+#include "kernels/qgemm/qgemm.h"
 #include "kernels/rows/rows.h"
 #include "kernels/sparse/sparse.h"
 
@@ -31,6 +32,7 @@ void check_gemm(const std::string& row, GemmArgs args);
 void check_codebook(const std::string& row, CodebookArgs args);
 void check_conv(const std::string& row, ConvArgs args);
 void check_pool(const std::string& row, PoolArgs args);
+void check_qgemm(const std::string& row, QgemmArgs args);
 void check_sparse(const std::string& row, SparseArgs args);
 void check_unary(const std::string& row, const UnaryArgs& args);
 void check_binary(const std::string& row, const BinaryArgs& args);

@@ -12,9 +12,9 @@ EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
 FAMILIES = {
     "gemm", "codebook", "conv", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce", "layer_norm",
-    "cell_floats", "cell_bytes",
+    "cell_floats", "cell_bytes", "qgemm",
 }  # fmt: skip
-BYTE_FAMILIES = {"cell_bytes"}  # those with a further row for AVX-512 VNNI
+BYTE_FAMILIES = {"cell_bytes", "qgemm"}  # those with a further row for AVX-512 VNNI
 
 
 @cache
