@@ -174,11 +174,17 @@ static engine::Tensor to_tensor(nb::handle array) {
   return {*type, to_shape(array.attr("shape")), copy_of(Memory(array, false))};
 }
 
-// An attribute as gossamer.artifact.program has them: a number, a text, a tuple of one kind, or an array.
+// What ModelBuilder.close_subgraph returns, for Python to put among the attributes of a node.
+struct SubgraphHandle {
+  std::shared_ptr<engine::Subgraph> graph;
+};
+
+// An attribute as gossamer.artifact.program has them: a number, a text, a tuple of one kind, an array, a subgraph.
 static engine::Attribute to_attribute(nb::handle value) {
   if (nb::isinstance<nb::int_>(value)) return nb::cast<int64_t>(value);
   if (nb::isinstance<nb::float_>(value)) return static_cast<float>(nb::cast<double>(value));
   if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
+  if (nb::isinstance<SubgraphHandle>(value)) return nb::cast<SubgraphHandle&>(value).graph;
   if (!nb::isinstance<nb::tuple>(value)) return to_tensor(value);
   const nb::tuple items = nb::borrow<nb::tuple>(value);
   if (items.size() == 0 || nb::isinstance<nb::int_>(items[0])) return nb::cast<std::vector<int64_t>>(items);
@@ -205,6 +211,7 @@ static decltype(engine::Port::shape) to_port_shape(nb::handle sizes) {
 
 static void bind_builder(nb::module_& m) {
   using engine::ModelBuilder;
+  nb::class_<SubgraphHandle>(m, "Subgraph");
   nb::class_<ModelBuilder>(m, "ModelBuilder")
       .def(nb::init<>())
       .def("set_opset", &ModelBuilder::set_opset)
@@ -239,6 +246,10 @@ static void bind_builder(nb::module_& m) {
         std::map<std::string, engine::Attribute, std::less<>> converted;
         for (const auto& [key, value] : attributes) converted.emplace(nb::cast<std::string>(key), to_attribute(value));
         b.add_node(op, name, inputs, outputs, std::move(converted));
+      })
+      .def("open_subgraph", &ModelBuilder::open_subgraph)
+      .def("close_subgraph", [](ModelBuilder& b, const std::vector<std::string>& outputs) {
+        return SubgraphHandle{b.close_subgraph(outputs)};
       })
       .def("add_output", &ModelBuilder::add_output);
 }
@@ -340,11 +351,11 @@ class NativeEngine {
   }
 
   std::shared_ptr<const engine::Plan> plan_for(const std::vector<Memory>& inputs) {
-    std::vector<engine::Engine::Sizes> sizes;
-    for (const Memory& memory : inputs) sizes.push_back(memory.sizes());
+    std::vector<engine::Engine::Given> given;
+    for (const Memory& memory : inputs) given.push_back({memory.sizes(), memory.data()});
     try {
       nb::gil_scoped_release release;
-      return engine_.plan(sizes);
+      return engine_.plan(given);
     } catch (const engine::ShapeError& error) {
       raise("InputError", error.what());
     }

@@ -7,6 +7,8 @@
 namespace gossamer {
 namespace {
 
+constexpr size_t kMostNested = 16;
+
 int64_t largest_code(int code_bytes, const std::byte* codes, int64_t count) {
   int64_t largest = -1;
   for (int64_t i = 0; i < count; ++i) {
@@ -27,13 +29,17 @@ void check_codes(const std::string& name, int code_bytes, const std::byte* codes
 int ModelBuilder::define(const std::string& name, DType dtype) {
   const int value = static_cast<int>(model_.values.size());
   if (!values_.emplace(name, value).second) throw ModelError("the name '" + name + "' is defined twice");
+  if (!scopes_.empty()) scopes_.back().names.push_back(name);
   model_.values.push_back({name, dtype});
   return value;
 }
 
-int ModelBuilder::find(const std::string& name, const std::string& where) const {
+int ModelBuilder::find(const std::string& name, const std::string& where) {
   const auto at = values_.find(name);
   if (at == values_.end()) throw ModelError(where + " reads '" + name + "', which nothing before it defines");
+  for (Scope& scope : scopes_) {
+    if (at->second < scope.first_value) scope.captures.insert(at->second);
+  }
   return at->second;
 }
 
@@ -71,19 +77,47 @@ void ModelBuilder::add_sparse(const std::string& name, Shape shape, SparseWeight
 void ModelBuilder::add_node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
                             const std::vector<std::string>& outputs,
                             std::map<std::string, Attribute, std::less<>> attributes) {
-  Node node{op, name, {}, {}, std::move(attributes)};
+  Node node{op, name, {}, {}, std::move(attributes), 0};
   for (const std::string& input : inputs) node.inputs.push_back(input.empty() ? kAbsent : find(input, node.label()));
   while (!node.inputs.empty() && node.inputs.back() == kAbsent) node.inputs.pop_back();
+  add_captures(node);
   for (const std::string& output : outputs) {
     node.outputs.push_back(output.empty() ? kAbsent : define(output, DType::float32));
   }
-  model_.nodes.push_back(std::move(node));
+  (scopes_.empty() ? model_.nodes : scopes_.back().graph->nodes).push_back(std::move(node));
+}
+
+void ModelBuilder::add_captures(Node& node) {
+  std::set<int> captures;
+  for (const auto& [key, value] : node.attributes) {
+    if (const auto* graph = std::get_if<std::shared_ptr<Subgraph>>(&value)) captures.merge(captures_[graph->get()]);
+  }
+  node.captured = captures.size();
+  node.inputs.insert(node.inputs.end(), captures.begin(), captures.end());
+}
+
+void ModelBuilder::open_subgraph(const std::vector<std::string>& inputs) {
+  if (scopes_.size() >= kMostNested) throw ModelError("subgraphs are nested more than " + std::to_string(kMostNested) + " deep");
+  scopes_.push_back({std::make_shared<Subgraph>(), static_cast<int>(model_.values.size()), {}, {}});
+  for (const std::string& input : inputs) scopes_.back().graph->inputs.push_back(define(input, DType::float32));
+}
+
+std::shared_ptr<Subgraph> ModelBuilder::close_subgraph(const std::vector<std::string>& outputs) {
+  if (scopes_.empty()) throw ModelError("a subgraph ends that did not begin");
+  for (const std::string& output : outputs) scopes_.back().graph->outputs.push_back(find(output, "a subgraph's output"));
+  Scope scope = std::move(scopes_.back());
+  scopes_.pop_back();
+  for (const std::string& name : scope.names) values_.erase(name);
+  captures_[scope.graph.get()] = std::move(scope.captures);
+  return scope.graph;
 }
 
 void ModelBuilder::add_output(const std::string& name) { model_.outputs.push_back(find(name, "the program's output")); }
 
 Model ModelBuilder::take() {
+  if (!scopes_.empty()) throw ModelError("a subgraph does not end");
   values_.clear();
+  captures_.clear();
   return std::exchange(model_, Model{});
 }
 

@@ -1,6 +1,8 @@
 // A model ready to run on inputs of any shape that it accepts.
 #pragma once
 
+#include <set>
+
 #include "runtime/plan.h"
 
 namespace gossamer {
@@ -11,10 +13,15 @@ class Engine {
   // found while loading. ModelError, Unsupported.
   Engine(Model model, int threads, Isa isa);
 
-  using Sizes = std::span<const int64_t>;
+  // What a call gives for one input.
+  struct Given {
+    std::span<const int64_t> sizes;
+    const std::byte* content = nullptr;  // null: not known
+  };
 
-  // The plan for inputs of these shapes, made if it is not among the kMostPlans last used. ShapeError.
-  std::shared_ptr<const Plan> plan(std::span<const Sizes> inputs);
+  // The plan for inputs of these shapes, and of these contents where shapes or branches depend on them; made if it is not
+  // among the kMostPlans last used. ShapeError, Unsupported.
+  std::shared_ptr<const Plan> plan(std::span<const Given> inputs);
 
   const Model& model() const { return model_; }
   ThreadPool& pool() { return pool_; }
@@ -25,11 +32,14 @@ class Engine {
 
  private:
   struct Cached {
-    std::vector<Shape> shapes;
+    std::vector<InputValue> inputs;
     std::shared_ptr<const Plan> plan;
   };
-  std::shared_ptr<const Plan> find(std::span<const Sizes> inputs);
-  void check(const std::vector<Shape>& inputs) const;
+  bool fits(std::span<const Given> given, const std::vector<InputValue>& inputs) const;
+  std::shared_ptr<const Plan> find(std::span<const Given> inputs);
+  Cached make(std::span<const Given> inputs);
+  void decide_by(const NeedsInputs& needs, std::span<const Given> inputs);
+  void check(std::span<const Given> inputs) const;
   void plan_for_one();
 
   Model model_;
@@ -37,6 +47,7 @@ class Engine {
   ThreadPool pool_;
   PackedWeights packed_;
   std::mutex cache_mutex_, planning_mutex_;
+  std::set<size_t> deciding_;  // inputs whose content shapes or branches depend on, as far as is known
   std::vector<Cached> cache_;  // last used first
   std::atomic<int64_t> plans_made_{0};
 };

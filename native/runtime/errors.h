@@ -16,6 +16,12 @@ struct Unsupported : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The same, where it would not be missing if the content of `value` were known while planning.
+struct NeedsContent : Unsupported {
+  NeedsContent(const std::string& message, int which) : Unsupported(message), value(which) {}
+  int value;
+};
+
 // Shapes that do not fit together: FormatError while loading, InputError for the shapes of a call.
 struct ShapeError : std::runtime_error {
   using std::runtime_error::runtime_error;

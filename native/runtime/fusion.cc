@@ -8,16 +8,17 @@ namespace {
 
 class Fuser {
  public:
-  Fuser(const Model& model, const std::vector<ValueInfo>& infos, const std::vector<int>& roots)
-      : model_(model), infos_(infos), roots_(roots), needed_(model.nodes.size(), false), absorbed_(model.nodes.size(), false) {
+  Fuser(const Model& model, const Analysis& analysis)
+      : model_(model), nodes_(analysis.nodes), infos_(analysis.infos), roots_(analysis.roots), needed_(nodes_.size(), false),
+        absorbed_(nodes_.size(), false) {
     find_needed();
   }
 
   std::vector<FusedNode> run() {
     std::vector<FusedNode> steps;
     for (const Port& input : model_.inputs) ready_.insert(input.value);
-    for (size_t i = 0; i < model_.nodes.size(); ++i) {
-      const Node& node = model_.nodes[i];
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      const Node& node = *nodes_[i];
       if (!needed_[i] || absorbed_[i] || !find_operator(node.op)->build) continue;
       FusedNode fused{&node, {}, node.outputs[0]};
       if (find_operator(node.op)->fusion != Fusion::none && node.outputs.size() == 1) extend(fused);
@@ -34,8 +35,8 @@ class Fuser {
   void find_needed() {
     std::set<int> wanted(model_.outputs.begin(), model_.outputs.end());
     for (const int value : model_.outputs) ++uses_[value];
-    for (size_t i = model_.nodes.size(); i-- > 0;) {
-      const Node& node = model_.nodes[i];
+    for (size_t i = nodes_.size(); i-- > 0;) {
+      const Node& node = *nodes_[i];
       bool needed = false;
       for (const int value : node.outputs) needed = needed || (value != kAbsent && wanted.count(value) && !info(value).known);
       if (!needed) continue;
@@ -54,7 +55,7 @@ class Fuser {
     const auto reader = reader_.find(value);
     if (uses == uses_.end() || uses->second != 1 || reader == reader_.end()) return nullptr;
     index = reader->second;
-    return &model_.nodes[index];
+    return nodes_[index];
   }
 
   void extend(FusedNode& fused) {
@@ -118,6 +119,7 @@ class Fuser {
   }
 
   const Model& model_;
+  const std::vector<const Node*>& nodes_;
   const std::vector<ValueInfo>& infos_;
   const std::vector<int>& roots_;
   std::vector<bool> needed_, absorbed_;
@@ -128,8 +130,6 @@ class Fuser {
 
 }  // namespace
 
-std::vector<FusedNode> fuse(const Model& model, const std::vector<ValueInfo>& infos, const std::vector<int>& roots) {
-  return Fuser(model, infos, roots).run();
-}
+std::vector<FusedNode> fuse(const Model& model, const Analysis& analysis) { return Fuser(model, analysis).run(); }
 
 }  // namespace gossamer

@@ -1,7 +1,7 @@
 // Which nodes run together as one step.
 #pragma once
 
-#include "runtime/op.h"
+#include "runtime/analysis.h"
 
 namespace gossamer {
 
@@ -13,6 +13,6 @@ struct FusedNode {
 
 // The nodes that the outputs need and whose outputs are not known, in order. A Conv, Gemm or MatMul takes in the bias, the
 // residual and the clamp (Relu, Clip) that follow it, where nothing else reads what lies between.
-std::vector<FusedNode> fuse(const Model& model, const std::vector<ValueInfo>& infos, const std::vector<int>& roots);
+std::vector<FusedNode> fuse(const Model& model, const Analysis& analysis);
 
 }  // namespace gossamer

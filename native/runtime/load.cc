@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "runtime/control.h"
 #include "runtime/errors.h"
 
 namespace gossamer {
@@ -200,8 +201,8 @@ bool reads_compressed(const Model& model, const Node& node, size_t i) {
   return model.constant(node.inputs[1])->dense.shape.size() == 2;
 }
 
-void decode_for_others(Model& model) {
-  for (const Node& node : model.nodes) {
+void decode_for_others(Model& model, const std::vector<Node>& nodes) {
+  for (const Node& node : nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const auto at = model.constants.find(node.inputs[i]);
       if (at == model.constants.end() || !at->second.is_compressed() || reads_compressed(model, node, i)) continue;
@@ -209,9 +210,9 @@ void decode_for_others(Model& model) {
       decode(at->second);
       at->second.note = std::string(what) + " weights decoded while loading: no " + what + " kernel for " + node.op + " yet";
     }
-  }
-  for (const int value : model.outputs) {
-    if (const auto at = model.constants.find(value); at != model.constants.end()) decode(at->second);
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* body = std::get_if<std::shared_ptr<Subgraph>>(&attribute)) decode_for_others(model, (*body)->nodes);
+    }
   }
 }
 
@@ -221,11 +222,13 @@ std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::ve
   const Operator& op = operator_of(node);
   Inference inference{node, model.opset, inputs, {}};
   op.infer(inference);
+  Types types;
+  for (const ValueInfo* input : inputs) types.push_back(input ? std::optional(input->dtype) : std::nullopt);
+  const std::vector<DType> dtypes = op.types(node, types);
   std::vector<Tensor> results;
   std::vector<ValueInfo> infos;
   for (size_t i = 0; i < inference.outputs.size() && i < node.outputs.size(); ++i) {
-    const int value = node.outputs[i];
-    const DType dtype = value == kAbsent ? DType::float32 : model.values[static_cast<size_t>(value)].dtype;
+    const DType dtype = dtypes[std::min(i, dtypes.size() - 1)];
     results.push_back(make_tensor(dtype, inference.outputs[i]));
     infos.push_back({dtype, results.back().shape, nullptr});
   }
@@ -257,14 +260,21 @@ std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::ve
   return results;
 }
 
-void prepare(Model& model, Isa isa) {
+namespace {
+
+void prepare_nodes(Model& model, std::vector<Node>& all, Isa isa) {
   std::vector<Node> nodes;
-  for (Node& node : model.nodes) {
+  for (Node& node : all) {
     if (node.op == "Constant") {
       if (node.outputs.empty() || node.outputs[0] == kAbsent) throw ModelError(node.label() + ": it has no output");
       Tensor value = constant_value(node);
       model.values[static_cast<size_t>(node.outputs[0])].dtype = value.dtype;
       model.constants[node.outputs[0]].dense = std::move(value);
+      continue;
+    }
+    if (is_control(node)) {
+      prepare_control(model, node, [&](std::vector<Node>& inner) { prepare_nodes(model, inner, isa); });
+      nodes.push_back(std::move(node));
       continue;
     }
     const Operator& op = operator_of(node);
@@ -273,9 +283,18 @@ void prepare(Model& model, Isa isa) {
     if (depends_on_constants_alone(model, node)) fold(model, node, isa);
     else nodes.push_back(std::move(node));
   }
-  model.nodes = std::move(nodes);
+  all = std::move(nodes);
+}
+
+}  // namespace
+
+void prepare(Model& model, Isa isa) {
+  prepare_nodes(model, model.nodes, isa);
   fold_norms(model);
-  decode_for_others(model);
+  decode_for_others(model, model.nodes);
+  for (const int value : model.outputs) {
+    if (const auto at = model.constants.find(value); at != model.constants.end()) decode(at->second);
+  }
 }
 
 }  // namespace gossamer

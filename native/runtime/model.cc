@@ -68,6 +68,10 @@ std::string Node::text(std::string_view key, std::string otherwise) const {
 
 std::vector<int64_t> Node::integers(std::string_view key) const { return get<std::vector<int64_t>>(*this, key, {}); }
 
+Subgraph* Node::subgraph(std::string_view key) const {
+  return get<std::shared_ptr<Subgraph>>(*this, key, nullptr).get();
+}
+
 const Constant* Model::constant(int value) const {
   const auto at = constants.find(value);
   return at == constants.end() ? nullptr : &at->second;

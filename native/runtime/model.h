@@ -50,8 +50,10 @@ struct Constant {
 
 void decode(Constant& constant);
 
+struct Subgraph;
+
 using Attribute = std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
-                               std::vector<std::string>, Tensor>;
+                               std::vector<std::string>, Tensor, std::shared_ptr<Subgraph>>;
 
 inline constexpr int kAbsent = -1;
 
@@ -59,6 +61,7 @@ struct Node {
   std::string op, name;
   std::vector<int> inputs, outputs;  // value numbers, or kAbsent
   std::map<std::string, Attribute, std::less<>> attributes;
+  size_t captured = 0;  // how many of the inputs, at the end, are values that only its subgraphs read
 
   std::string label() const;  // "Conv 'conv1'", for messages
   bool has_input(size_t i) const { return i < inputs.size() && inputs[i] != kAbsent; }
@@ -68,6 +71,13 @@ struct Node {
   float real(std::string_view name, float otherwise) const;
   std::string text(std::string_view name, std::string otherwise) const;
   std::vector<int64_t> integers(std::string_view name) const;
+  Subgraph* subgraph(std::string_view name) const;  // null: it has none
+};
+
+// The body of If, Loop or Scan. Its values are numbered with the model's, its constants are the model's.
+struct Subgraph {
+  std::vector<int> inputs, outputs;
+  std::vector<Node> nodes;
 };
 
 struct Value {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "runtime/control.h"
 #include "runtime/errors.h"
 
 namespace gossamer {
@@ -27,6 +28,7 @@ const Operator* find_operator(std::string_view name) {
 
 std::vector<std::string> operator_names() {
   std::vector<std::string> names{"Constant"};  // becomes a constant before any table is asked
+  names.insert(names.end(), std::begin(kControlOperators), std::end(kControlOperators));
   for (const Table table : kTables) {
     for (const Operator& op : table()) names.emplace_back(op.name);
   }
@@ -37,8 +39,8 @@ std::vector<std::string> operator_names() {
 std::vector<int64_t> Inference::integers(size_t i) const {
   const ValueInfo& info = *inputs[i];
   if (!info.known) {
-    throw Unsupported(node.label() + ": input " + std::to_string(i) +
-                      " decides a shape and depends on what the network is given; shapes may only depend on shapes");
+    throw NeedsContent(node.label() + ": input " + std::to_string(i) + " decides a shape and depends on what the network is given",
+                       node.inputs[i]);
   }
   const int64_t count = element_count(info.shape);
   if (info.dtype == DType::int64) {

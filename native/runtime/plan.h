@@ -3,7 +3,7 @@
 
 #include <mutex>
 
-#include "runtime/op.h"
+#include "runtime/analysis.h"
 
 namespace gossamer {
 
@@ -53,7 +53,7 @@ class Plan {
   mutable int64_t made_ = 0;
 };
 
-std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<Shape>& inputs, Isa isa, int threads,
+std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<InputValue>& inputs, Isa isa, int threads,
                                       PackedWeights& packed);
 
 }  // namespace gossamer

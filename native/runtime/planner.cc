@@ -6,45 +6,33 @@
 #include "runtime/arena.h"
 #include "runtime/errors.h"
 #include "runtime/fusion.h"
-#include "runtime/load.h"
 #include "runtime/plan.h"
 
 namespace gossamer {
 namespace {
 
-constexpr int64_t kMostFoldedBytes = 1 << 20;  // results of shape arithmetic are small
-
 class Planner {
  public:
   Planner(const Model& model, Isa isa, int threads, PackedWeights& packed)
       : model_(model), isa_(isa), threads_(threads), packed_(packed), plan_(std::make_shared<Plan>()) {
-    infos_.resize(model.values.size());
-    roots_.resize(model.values.size());
-    for (size_t v = 0; v < roots_.size(); ++v) roots_[v] = static_cast<int>(v);
   }
 
-  std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs) {
-    set_known(inputs);
-    for (const Node& node : model_.nodes) infer(node);
+  std::shared_ptr<const Plan> plan(const std::vector<InputValue>& inputs) {
+    analysis_ = analyse(model_, inputs, isa_);
+    plan_->kept_alive = analysis_.kept_alive;
     bind_outputs();
-    for (const FusedNode& fused : fuse(model_, infos_, roots_)) build(fused);
+    for (const FusedNode& fused : fuse(model_, analysis_)) build(fused);
     copy_outputs();
     assign_memory();
     for (const int value : model_.outputs) plan_->outputs.push_back(info(value));
+    note_contents(inputs);
     return plan_;
   }
 
  private:
-  ValueInfo& info(int value) { return infos_[static_cast<size_t>(value)]; }
-  int root(int value) const { return roots_[static_cast<size_t>(value)]; }
+  ValueInfo& info(int value) { return analysis_.infos[static_cast<size_t>(value)]; }
+  int root(int value) const { return analysis_.roots[static_cast<size_t>(value)]; }
   int64_t bytes_of(int value) { return element_count(info(value).shape) * dtype_size(info(value).dtype); }
-
-  void set_known(const std::vector<Shape>& inputs) {
-    for (size_t i = 0; i < inputs.size(); ++i) info(model_.inputs[i].value) = {model_.inputs[i].dtype, inputs[i], nullptr};
-    for (const auto& [value, constant] : model_.constants) {
-      info(value) = {constant.dense.dtype, constant.dense.shape, constant.dense.data.get()};
-    }
-  }
 
   std::vector<const ValueInfo*> infos_of(const std::vector<int>& values) {
     std::vector<const ValueInfo*> result;
@@ -52,37 +40,13 @@ class Planner {
     return result;
   }
 
-  void infer(const Node& node) {
-    const Operator& op = *find_operator(node.op);
-    Inference inference{node, model_.opset, infos_of(node.inputs), {}};
-    op.infer(inference);
-    bool small = true;
-    for (size_t i = 0; i < node.outputs.size() && i < inference.outputs.size(); ++i) {
-      const int value = node.outputs[i];
-      if (value == kAbsent) continue;
-      info(value) = {model_.values[static_cast<size_t>(value)].dtype, inference.outputs[i], nullptr};
-      small = small && bytes_of(value) <= kMostFoldedBytes;
-    }
-    if (!op.build) {
-      roots_[static_cast<size_t>(node.outputs[0])] = root(node.inputs[0]);
-      info(node.outputs[0]).known = info(node.inputs[0]).known;
-    } else if (small && depends_on_known(node)) {
-      fold(node);
-    }
-  }
-
-  bool depends_on_known(const Node& node) {
-    if (node.op == "Shape" || node.op == "Size") return true;
-    return std::all_of(node.inputs.begin(), node.inputs.end(),
-                       [&](int value) { return value == kAbsent || info(value).known; });
-  }
-
-  void fold(const Node& node) {
-    const std::vector<Tensor> results = evaluate(model_, node, infos_of(node.inputs), isa_);
-    for (size_t i = 0; i < results.size(); ++i) {
-      if (node.outputs[i] == kAbsent) continue;
-      info(node.outputs[i]).known = results[i].data.get();
-      plan_->kept_alive.push_back(results[i].data);
+  // An input whose content the plan was made for.
+  void note_contents(const std::vector<InputValue>& inputs) {
+    for (size_t i = 0; i < inputs.size() && !plan_->explanations.empty(); ++i) {
+      if (!inputs[i].content) continue;
+      std::string& note = plan_->explanations.front().note;
+      note += (note.empty() ? "" : "; ") + std::string("this plan is for one content of input '") +
+              model_.values[static_cast<size_t>(model_.inputs[i].value)].name + "': shapes or branches depend on it";
     }
   }
 
@@ -123,7 +87,8 @@ class Planner {
     const std::vector<const ValueInfo*> outputs = infos_of(node.outputs);
     const bool empty = std::all_of(outputs.begin(), outputs.end(), [](const ValueInfo* o) { return !o || element_count(o->shape) == 0; });
     if (empty) return;
-    Build build{node, model_, isa_, threads_, packed_, fused.epilogue, infos_of(node.inputs), outputs,
+    PackedWeights alone;
+    Build build{node, model_, isa_, threads_, reads_computed(node) ? alone : packed_, fused.epilogue, infos_of(node.inputs), outputs,
                 [this](int value) { return slot_of(value); },
                 [this](int64_t bytes) { return add_slot({Place::arena}, bytes); }, {}, fused.result};
     Step step = find_operator(node.op)->build(build);
@@ -131,6 +96,12 @@ class Planner {
     plan_->steps.push_back(std::move(step));
     take_over(build, fused);
     ++step_;
+  }
+
+  // Whether an input is known in this plan alone: what is packed of it must not be shared with other plans.
+  bool reads_computed(const Node& node) {
+    return std::any_of(node.inputs.begin(), node.inputs.end(),
+                       [&](int v) { return v != kAbsent && info(v).known && !model_.constant(v); });
   }
 
   // Lets the output have the memory of an input that is not needed any more.
@@ -221,8 +192,7 @@ class Planner {
   const int threads_;
   PackedWeights& packed_;
   std::shared_ptr<Plan> plan_;
-  std::vector<ValueInfo> infos_;
-  std::vector<int> roots_;  // the value whose memory each value uses
+  Analysis analysis_;
   std::map<int, Slot> slots_;
   std::vector<Buffer> buffers_;  // by slot
   std::vector<Wish> wishes_;
@@ -231,7 +201,7 @@ class Planner {
 
 }  // namespace
 
-std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<Shape>& inputs, Isa isa, int threads,
+std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<InputValue>& inputs, Isa isa, int threads,
                                       PackedWeights& packed) {
   return Planner(model, isa, threads, packed).plan(inputs);
 }

@@ -3,7 +3,7 @@
 from .coding import Coding, DeepCompression, Smallest
 from .describe import Description, WeightBytes, describe
 from .file import pack, read, unpack, write
-from .program import Attribute, Operation, Port, Program, Size, same, validate
+from .program import Attribute, Operation, Port, Program, Size, Subgraph, same, validate
 
 __all__ = [
     "Attribute",
@@ -15,6 +15,7 @@ __all__ = [
     "Program",
     "Size",
     "Smallest",
+    "Subgraph",
     "WeightBytes",
     "describe",
     "pack",

@@ -68,6 +68,7 @@ class Tag(enum.IntEnum):
     FLOATS = 4
     STRINGS = 5
     TENSOR = 6
+    GRAPH = 7
 
 
 DTYPES: tuple[np.dtype[np.generic], ...] = tuple(

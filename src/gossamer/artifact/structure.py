@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from gossamer.weights import Dense, Weight
 
 from .coding import Coding
 from .layout import Tag
-from .program import Attribute, Operation, Port, Program, Size
+from .program import MAX_NESTED, Attribute, Operation, Port, Program, Size, Subgraph
 from .tensors import read_weight, write_weight
 from .wire import Reader, Stream, Writer
 
@@ -38,16 +38,12 @@ def write_program(program: Program, coding: Coding) -> Writer:
         to.string(item[0])
         to.number(item[1])
 
-    def weight(item: tuple[str, Weight]) -> None:
-        to.string(item[0])
-        write_weight(to, item[1], coding)
-
     to.sequence(sorted(program.opsets.items()), opset)
     to.sequence(sorted(program.metadata.items()), entry)
     to.sequence(program.inputs, lambda port: _write_port(to, port))
     to.sequence(program.operations, lambda operation: _write_operation(to, operation, coding))
     to.sequence(program.outputs, lambda port: _write_port(to, port))
-    to.sequence(sorted(program.weights.items(), key=lambda item: item[0]), weight)
+    _write_weights(to, program.weights, coding)
     return to
 
 
@@ -60,19 +56,12 @@ def read_program(source: Reader, observe: Observe = ignore) -> Program:
     def opset() -> tuple[str, int]:
         return source.string(), source.number()
 
-    def weight() -> tuple[str, Weight]:
-        name = source.string()
-        first = len(source.log)
-        value = read_weight(source)
-        observe(name, value, source.log[first:])
-        return name, value
-
     opsets = _mapping(source.sequence(opset))
     metadata = _mapping(source.sequence(entry))
     inputs = source.sequence(lambda: _read_port(source))
-    operations = source.sequence(lambda: _read_operation(source))
+    operations = source.sequence(lambda: _read_operation(source, observe, 0))
     outputs = source.sequence(lambda: _read_port(source))
-    weights = _mapping(source.sequence(weight))
+    weights = _read_weights(source, observe)
     return Program(inputs, outputs, operations, weights, opsets, metadata)
 
 
@@ -81,6 +70,25 @@ def _mapping(items: tuple[tuple[str, V], ...]) -> dict[str, V]:
     if any(a >= b for a, b in itertools.pairwise(keys)):
         raise FormatError("a mapping of the structure is not in the order of its keys")
     return dict(items)
+
+
+def _write_weights(to: Writer, weights: Mapping[str, Weight], coding: Coding) -> None:
+    def weight(item: tuple[str, Weight]) -> None:
+        to.string(item[0])
+        write_weight(to, item[1], coding)
+
+    to.sequence(sorted(weights.items(), key=lambda item: item[0]), weight)
+
+
+def _read_weights(source: Reader, observe: Observe) -> dict[str, Weight]:
+    def weight() -> tuple[str, Weight]:
+        name = source.string()
+        first = len(source.log)
+        value = read_weight(source)
+        observe(name, value, source.log[first:])
+        return name, value
+
+    return _mapping(source.sequence(weight))
 
 
 def _write_port(to: Writer, port: Port) -> None:
@@ -126,9 +134,9 @@ def _write_operation(to: Writer, operation: Operation, coding: Coding) -> None:
     to.sequence(sorted(operation.attributes.items(), key=lambda item: item[0]), attribute)
 
 
-def _read_operation(source: Reader) -> Operation:
+def _read_operation(source: Reader, observe: Observe, depth: int) -> Operation:
     def attribute() -> tuple[str, Attribute]:
-        return source.string(), _read_attribute(source)
+        return source.string(), _read_attribute(source, observe, depth)
 
     op, domain, name = source.string(), source.string(), source.string()
     inputs, outputs = source.sequence(source.string), source.sequence(source.string)
@@ -140,6 +148,9 @@ def _write_attribute(to: Writer, value: Attribute, coding: Coding) -> None:
         case np.ndarray():
             to.byte(Tag.TENSOR)
             write_weight(to, Dense(value), coding)
+        case Subgraph():
+            to.byte(Tag.GRAPH)
+            _write_subgraph(to, value, coding)
         case tuple():
             tags = {str: Tag.STRINGS, float: Tag.FLOATS, int: Tag.INTS}
             tag = tags[type(value[0])] if value else Tag.INTS
@@ -156,7 +167,23 @@ def _item_writer(to: Writer, tag: Tag) -> Callable[[object], None]:
     return writers[Tag(tag % 3)]
 
 
-def _read_attribute(source: Reader) -> Attribute:
+def _write_subgraph(to: Writer, graph: Subgraph, coding: Coding) -> None:
+    to.sequence(graph.inputs, to.string)
+    to.sequence(graph.operations, lambda operation: _write_operation(to, operation, coding))
+    to.sequence(graph.outputs, to.string)
+    _write_weights(to, graph.weights, coding)
+
+
+def _read_subgraph(source: Reader, observe: Observe, depth: int) -> Subgraph:
+    if depth > MAX_NESTED:
+        raise FormatError(f"subgraphs are nested more than {MAX_NESTED} deep")
+    inputs = source.sequence(source.string)
+    operations = source.sequence(lambda: _read_operation(source, observe, depth))
+    outputs = source.sequence(source.string)
+    return Subgraph(inputs, outputs, operations, _read_weights(source, observe))
+
+
+def _read_attribute(source: Reader, observe: Observe, depth: int) -> Attribute:
     match source.member(Tag):
         case Tag.INT:
             return source.signed()
@@ -175,3 +202,5 @@ def _read_attribute(source: Reader) -> Attribute:
             if not isinstance(weight, Dense):
                 raise FormatError("an attribute is a tensor that is not dense")
             return weight.values
+        case Tag.GRAPH:
+            return _read_subgraph(source, observe, depth + 1)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gossamer import _native
-from gossamer.artifact.program import Operation, Program
+from gossamer.artifact.program import Operation, Program, Subgraph
 from gossamer.errors import FormatError, UnsupportedError
 from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, decode
 
@@ -65,13 +65,17 @@ def native_model(program: Program) -> _native.ModelBuilder:
     builder.set_opset(_opset(program))
     for port in program.inputs:
         builder.add_input(port.name, port.dtype, port.shape)
-    for name, weight in program.weights.items():
-        add_weight(weight, name, builder)
-    for operation in program.operations:
-        _add_operation(operation, builder)
+    _add_body(program, builder)
     for port in program.outputs:
         builder.add_output(port.name)
     return builder
+
+
+def _add_body(graph: Program | Subgraph, builder: _native.ModelBuilder) -> None:
+    for name, weight in graph.weights.items():
+        add_weight(weight, name, builder)
+    for operation in graph.operations:
+        _add_operation(operation, builder)
 
 
 def _opset(program: Program) -> int:
@@ -89,6 +93,14 @@ def _add_operation(operation: Operation, builder: _native.ModelBuilder) -> None:
             f"operator {operation.op} (node '{operation.name}') of domain '{operation.domain}' is not supported: "
             "only the standard ONNX operators are"
         )
-    builder.add_node(
-        operation.op, operation.name, operation.inputs, operation.outputs, dict(operation.attributes)
-    )
+    attributes: dict[str, object] = {
+        name: _add_subgraph(value, builder) if isinstance(value, Subgraph) else value
+        for name, value in operation.attributes.items()
+    }
+    builder.add_node(operation.op, operation.name, operation.inputs, operation.outputs, attributes)
+
+
+def _add_subgraph(graph: Subgraph, builder: _native.ModelBuilder) -> _native.Subgraph:
+    builder.open_subgraph(graph.inputs)
+    _add_body(graph, builder)
+    return builder.close_subgraph(graph.outputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from gossamer.artifact.program import Operation
+from gossamer.artifact.program import Operation, Subgraph
 from gossamer.errors import FormatError
 
 _MAX_OPERATIONS = 1_000_000
@@ -69,22 +69,40 @@ class _Inliner:
         names.update(
             (own, given) for own, given in zip(function.outputs, call.outputs, strict=False) if given
         )
-        prefix = f"{call.name or call.op}#{self.calls}/"
-        values = {**function.defaults, **call.attributes}
-        for operation in function.body:
-            yield replace(
-                operation,
-                inputs=tuple(names.setdefault(name, prefix + name) for name in operation.inputs),
-                outputs=tuple(names.setdefault(name, prefix + name) for name in operation.outputs),
-                attributes=_bound(operation.attributes, values),
-                name=prefix + (operation.name or operation.op),
-            )
+        body = _Renaming(
+            f"{call.name or call.op}#{self.calls}/", names, {**function.defaults, **call.attributes}
+        )
+        yield from map(body.operation, function.body)
 
 
-def _bound(attributes: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes with what the call gives in the place of references; those that it does not give are absent."""
-    bound = {
-        name: values.get(value.name) if isinstance(value, Reference) else value
-        for name, value in attributes.items()
-    }
-    return {name: value for name, value in bound.items() if value is not None}
+class _Renaming:
+    """A function's body at one call: ``names`` of its values, ``values`` of the attributes that it refers to."""
+
+    def __init__(self, prefix: str, names: dict[str, str], values: Mapping[str, Any]) -> None:
+        self.prefix, self.names, self.values = prefix, names, values
+
+    def operation(self, operation: Operation) -> Operation:
+        bound = {name: self._bound(value) for name, value in operation.attributes.items()}
+        return replace(
+            operation,
+            inputs=tuple(map(self._name, operation.inputs)),
+            outputs=tuple(map(self._name, operation.outputs)),
+            attributes={name: value for name, value in bound.items() if value is not None},
+            name=self.prefix + (operation.name or operation.op),
+        )
+
+    def _name(self, name: str) -> str:
+        return self.names.setdefault(name, self.prefix + name)
+
+    def _bound(self, value: Any) -> Any:
+        """An attribute's value; None where it refers to one that the call does not give."""
+        if isinstance(value, Reference):
+            return self.values.get(value.name)
+        if not isinstance(value, Subgraph):
+            return value
+        return Subgraph(
+            tuple(map(self._name, value.inputs)),
+            tuple(map(self._name, value.outputs)),
+            tuple(map(self.operation, value.operations)),
+            {self._name(name): weight for name, weight in value.weights.items()},
+        )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gossamer.artifact.program import Attribute, Operation, Port, Program, Size, validate
+from gossamer.artifact.program import (
+    MAX_NESTED,
+    Attribute,
+    Operation,
+    Port,
+    Program,
+    Size,
+    Subgraph,
+    validate,
+)
 from gossamer.errors import FormatError, GraphError, UnsupportedError
 from gossamer.weights import Dense, Weight
 
@@ -36,10 +45,8 @@ def parse(data: bytes, folder: Path | None = None) -> Program:
         raise FormatError(f"not an ONNX file ({len(data)} bytes): it has no graph or no operator version")
     graph = model.message(7, "the graph")
     reader = _Reader(folder)
-    weights = reader.weights(graph)
-    operations = list(reader.operations(graph.messages(1, "a node")))
     functions = [_function(message, reader) for message in model.messages(25, "a function")]
-    operations = reader.without_constants(inlined(operations, functions), weights)
+    weights, operations = reader.body(graph, functions)
     inputs = (_port(message, "input") for message in graph.messages(11, "an input"))
     program = Program(
         tuple(port for port in inputs if port.name not in weights),
@@ -105,6 +112,30 @@ class _Reader:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.functions: list[Function] = []
+        self.depth = 0
+
+    def body(
+        self, graph: Message, functions: Sequence[Function]
+    ) -> tuple[dict[str, Weight], list[Operation]]:
+        """The weights and operations of a graph, calls of ``functions`` written out."""
+        self.functions = list(functions)
+        weights = self.weights(graph)
+        operations = inlined(self.operations(graph.messages(1, "a node")), functions)
+        return weights, self.without_constants(operations, weights)
+
+    def subgraph(self, graph: Message) -> Subgraph:
+        """A graph inside an attribute."""
+        if self.depth >= MAX_NESTED:
+            raise FormatError(f"subgraphs are nested more than {MAX_NESTED} deep")
+        self.depth += 1
+        weights, operations = self.body(graph, self.functions)
+        self.depth -= 1
+        inputs = (value.text(1) for value in graph.messages(11, "an input"))
+        outputs = tuple(value.text(1) for value in graph.messages(12, "an output"))
+        return Subgraph(
+            tuple(name for name in inputs if name not in weights), outputs, tuple(operations), weights
+        )
 
     def weights(self, graph: Message) -> dict[str, Weight]:
         """Initializers by name, those that gossamer tagged in their representation."""
@@ -154,6 +185,8 @@ class _Reader:
                 return _text(item.raw(4), place)
             case 4:
                 return to_array(item.message(5, place), place, self.folder)
+            case 5:
+                return self.subgraph(item.message(6, place))
             case 6:
                 return item.floats(7)
             case 7:
@@ -179,7 +212,7 @@ class _Reader:
         return kept
 
 
-_KINDS = {0: "none", 5: "graph", 9: "tensors", 10: "graphs", 11: "sparse tensor", 13: "type"}
+_KINDS = {0: "none", 9: "tensors", 10: "graphs", 11: "sparse tensor", 13: "type"}
 
 
 def _real(item: Message) -> float:
@@ -202,6 +235,6 @@ def _constant(kind: str, value: Attribute | Reference, name: str) -> Weight:
         "value_float": np.float32,
         "value_floats": np.float32,
     }
-    if kind not in types or isinstance(value, str | Reference):
+    if kind not in types or isinstance(value, str | Reference | Subgraph):
         raise UnsupportedError(f"the constant {name!r} is a {kind}; tensors and numbers are supported")
     return Dense(np.asarray(value, types[kind]))
