@@ -32,13 +32,23 @@ void take_all(Args& args, Tile tile) {
   args.panel_end = panel_count(args.n, tile.width);
 }
 
+void check_method(const ConvMethod& method, const ConvKernel& row, ConvArgs args) {
+  std::vector<float> packed(static_cast<size_t>(method.weights_size(args.shape, row.tile)));
+  method.pack(args.shape, args.weights, row.tile, packed.data());
+  std::vector<float> scratch(static_cast<size_t>(method.scratch(args.shape, row.tile)));
+  args.weights = packed.data();
+  args.scratch = scratch.data();
+  args.task_end = method.tasks(args.shape, row.tile);
+  row.run(args);
+}
+
 }  // namespace
 
 std::vector<RowName> kernel_rows() {
   std::vector<RowName> all;
   add_rows(kGemmKernels, all);
   add_rows(kCodebookKernels, all);
-  add_rows(kConvKernels, all);
+  for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
   add_rows(kPoolKernels, all);
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
@@ -79,15 +89,17 @@ void check_codebook(const std::string& name, CodebookArgs args) {
 }
 
 void check_conv(const std::string& name, ConvArgs args) {
-  const ConvKernel* row = find_row(kConvKernels, name);
-  if (!row) return conv_reference(args);
-  std::vector<float> packed(static_cast<size_t>(packed_weights_size(args.shape, row->tile.rows)));
-  pack_weights(args.shape, args.weights, row->tile.rows, packed.data());
-  std::vector<float> scratch(kConvScratch);
-  args.weights = packed.data();
-  args.scratch = scratch.data();
-  args.task_end = conv_tasks(args.shape, row->tile.width);
-  row->run(args);
+  const std::string family = name.substr(0, name.find('/'));
+  for (const ConvMethod* method : conv_methods()) {
+    const std::string first = method->kernels()[0].name;
+    if (first.substr(0, first.find('/')) != family) continue;
+    if (name == family + "/reference") return conv_reference(args);
+    if (!method->fits(args.shape)) throw std::invalid_argument(name + " does not fit this shape");
+    for (const ConvKernel& row : method->kernels()) {
+      if (name == row.name && row.isa <= machine_isa()) return check_method(*method, row, args);
+    }
+  }
+  throw std::invalid_argument("no kernel '" + name + "' on this machine");
 }
 
 void check_pool(const std::string& name, PoolArgs args) {

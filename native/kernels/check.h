@@ -8,7 +8,7 @@
 
 #include "kernels/cells/reference.h"
 #include "kernels/codebook/codebook.h"
-#include "kernels/conv/conv.h"
+#include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/pool/pool.h"
@@ -30,7 +30,7 @@ std::vector<RowName> kernel_rows();
 // set that this machine lacks. Matrices and weights are row-major as the reference.h of the family has them.
 void check_gemm(const std::string& row, GemmArgs args);
 void check_codebook(const std::string& row, CodebookArgs args);
-void check_conv(const std::string& row, ConvArgs args);
+void check_conv(const std::string& row, ConvArgs args);  // a row of any method of convolution
 void check_pool(const std::string& row, PoolArgs args);
 void check_qgemm(const std::string& row, QgemmArgs args);
 void check_sparse(const std::string& row, SparseArgs args);

@@ -11,9 +11,8 @@ namespace gossamer {
 namespace {
 
 using Table = std::span<const Operator> (*)();
-constexpr Table kTables[] = {linear_operators, conv_operators, elementwise_operators,
-                             row_operators,    shape_operators, data_operators,
-                             quantize_operators};
+constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, elementwise_operators,
+                             row_operators,    shape_operators, data_operators, quantize_operators};
 
 }  // namespace
 

@@ -147,6 +147,7 @@ int64_t product(const Shape& shape, size_t from, size_t to);
 // The tables of the op_*.cc files.
 std::span<const Operator> linear_operators();
 std::span<const Operator> conv_operators();
+std::span<const Operator> pool_operators();
 std::span<const Operator> elementwise_operators();
 std::span<const Operator> row_operators();
 std::span<const Operator> shape_operators();

@@ -10,9 +10,10 @@ from gossamer import _native
 
 EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
+CONV_METHODS = {"conv", "depthwise"}
 FAMILIES = {
-    "gemm", "codebook", "conv", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce", "layer_norm",
-    "cell_floats", "cell_bytes", "qgemm",
+    "gemm", "codebook", "conv", "depthwise", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
+    "layer_norm", "cell_floats", "cell_bytes", "qgemm",
 }  # fmt: skip
 BYTE_FAMILIES = {"cell_bytes", "qgemm"}  # those with a further row for AVX-512 VNNI
 
@@ -37,7 +38,8 @@ def call(row: str, out: np.ndarray, **arguments) -> np.ndarray:
     family, isa = row.split("/")
     out.fill(77 if out.dtype == np.uint8 else -12345.0)
     key = "c" if family in ("gemm", "codebook") else "y"
-    getattr(_native, f"check_{family}")(row, **{key: out}, **arguments)
+    check = "conv" if family in CONV_METHODS else family
+    getattr(_native, f"check_{check}")(row, **{key: out}, **arguments)
     if isa != "reference":
         EXERCISED.add(row)
     return out

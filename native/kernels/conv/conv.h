@@ -3,8 +3,9 @@
 //   y[n, o, i, j] = clamp(b[o] + r[n, o, i, j] + sum over c, u, v of
 //                         w[o, c, u, v] x[n, g C/G + c, i s_h - p_t + u d_h, j s_w - p_l + v d_w], low, high)
 //
-// with x zero outside its bounds, group g = o G / O. As a matrix product: weights (O/G x K, K = C/G kh kw) times the
-// matrix of patches (K x pixels), of which one panel at a time exists, in scratch memory that fits the first cache.
+// with x zero outside its bounds, group g = o G / O. What all methods share (method.h), and the method that fits every
+// shape, "conv": as a matrix product, weights (O/G x K, K = C/G kh kw) times the matrix of patches (K x pixels), of which
+// one panel at a time exists, in scratch memory that fits the first cache.
 #pragma once
 
 #include <cstdint>
@@ -32,20 +33,20 @@ struct ConvShape {
 struct ConvArgs {
   ConvShape shape;
   const float* x = nullptr;
-  const float* weights = nullptr;  // packed by pack_weights
+  const float* weights = nullptr;  // as the method packs them
   const float* bias = nullptr;  // out_channels, or none
   const float* residual = nullptr;  // like y, or none; may be y itself
   float* y = nullptr;
   float low = 0, high = 0;
-  float* scratch = nullptr;  // kConvScratch floats, for this thread alone
-  int64_t task_begin = 0, task_end = 0;  // the share of one thread, of conv_tasks
+  float* scratch = nullptr;  // as many floats as the method asks for, for this thread alone
+  int64_t task_begin = 0, task_end = 0;  // the share of one thread, of the method's tasks
 };
 
 struct ConvKernel {
   Isa isa;
   const char* name;
   void (*run)(const ConvArgs&);
-  Tile tile;
+  Tile tile;  // what the method computes at a time
 };
 
 extern const ConvKernel kConvKernels[kRowCount];
@@ -54,14 +55,6 @@ void conv_portable(const ConvArgs&);
 void conv_avx2(const ConvArgs&);
 void conv_avx512(const ConvArgs&);
 
-// A block of a panel of patches, 32 KiB on every instruction set, and one vector that is written past its end.
-inline constexpr int64_t kConvBlock = 8192, kConvScratch = kConvBlock + 64;
-
-// One task: one panel of output pixels of one group of one image.
-int64_t conv_tasks(const ConvShape& shape, int panel_width);
-
-// Weights (O x K row-major) to tiles [group][tile of rows][K][height], height = tile_height(rows, tile_rows).
-int64_t packed_weights_size(const ConvShape& shape, int tile_rows);
-void pack_weights(const ConvShape& shape, const float* weights, int tile_rows, float* packed);
+inline constexpr int64_t kConvBlock = 8192;  // floats of a block of a panel: 32 KiB on every instruction set
 
 }  // namespace gossamer

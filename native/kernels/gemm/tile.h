@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/simd/clamp.h"
+
 namespace {
 
 // What surrounds the inner product of a tile. The first block of k starts from bias and residual, later ones from what
@@ -14,8 +16,6 @@ struct TileEdge {
   bool first, last;
   float low, high;
 };
-
-inline V clamp(V x, V low, V high) { return min_or_b(high, max_or_b(low, x)); }  // NaN passes through
 
 template <int kRows, int kVectors>
 inline void tile_start(V (&sum)[kRows][kVectors], const float* c, int64_t c_stride, int columns, const TileEdge& edge) {

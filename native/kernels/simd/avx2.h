@@ -14,6 +14,7 @@ struct V {
   static __m256i mask(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
+  static int within(int64_t lane) { return lane < 0 ? 0 : lane > 8 ? 8 : static_cast<int>(lane); }
   static V zero() { return {_mm256_setzero_ps()}; }
   static V broadcast(float x) { return {_mm256_set1_ps(x)}; }
   static V load(const float* p) { return {_mm256_loadu_ps(p)}; }
@@ -40,7 +41,22 @@ struct V {
     return load(lanes);
   }
   static V load_even(const float* p) {
-    const __m256 low = _mm256_loadu_ps(p), high = _mm256_loadu_ps(p + 7);  // p[7..14]: its odd lanes are even
+    return evens(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 7));  // p[7..14]: its odd lanes are even
+  }
+  static V load_even(const float* p, int n) { return load_even(p, even_lanes(0, n)); }
+  struct Lanes {
+    __m256i mask;
+  };
+  static Lanes lanes(int64_t begin, int64_t end) { return {_mm256_andnot_si256(mask(within(begin)), mask(within(end)))}; }
+  static V load(const float* p, Lanes lanes) { return {_mm256_maskload_ps(p, lanes.mask)}; }
+  struct EvenLanes {
+    Lanes low, high;  // of p[0 .. 8) and of p[7 .. 15)
+  };
+  static EvenLanes even_lanes(int64_t begin, int64_t end) {
+    return {lanes(2 * begin, 2 * end - 1), lanes(2 * begin - 7, 2 * end - 8)};
+  }
+  static V load_even(const float* p, EvenLanes lanes) { return evens(load(p, lanes.low).v, load(p + 7, lanes.high).v); }
+  static V evens(__m256 low, __m256 high) {
     const __m256 mixed = _mm256_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 2, 0));
     return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), _MM_SHUFFLE(3, 1, 2, 0)))};
   }

@@ -12,6 +12,7 @@ struct V {
   __m512 v;
 
   static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+  static int within(int64_t lane) { return lane < 0 ? 0 : lane > 16 ? 16 : static_cast<int>(lane); }
   static V zero() { return {_mm512_setzero_ps()}; }
   static V broadcast(float x) { return {_mm512_set1_ps(x)}; }
   static V load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -40,6 +41,23 @@ struct V {
   static V load_even(const float* p) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), even, load(p + 16, 15).v)};
+  }
+  static V load_even(const float* p, int n) {
+    const int low = 2 * n - 1 < 16 ? 2 * n - 1 : 16;  // floats, of which the last one is the last wanted
+    return load_even(p, {mask(low), mask(2 * n - 1 - low)});
+  }
+  using Lanes = __mmask16;
+  static Lanes lanes(int64_t begin, int64_t end) { return static_cast<__mmask16>(mask(within(end)) & ~mask(within(begin))); }
+  static V load(const float* p, Lanes lanes) { return {_mm512_maskz_loadu_ps(lanes, p)}; }
+  struct EvenLanes {
+    __mmask16 low, high;
+  };
+  static EvenLanes even_lanes(int64_t begin, int64_t end) {
+    return {lanes(2 * begin, 2 * end - 1), lanes(2 * begin - 16, 2 * end - 17)};
+  }
+  static V load_even(const float* p, EvenLanes lanes) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return {_mm512_permutex2var_ps(load(p, lanes.low).v, even, load(p + 16, lanes.high).v)};
   }
   float sum() const { return _mm512_reduce_add_ps(v); }
 };

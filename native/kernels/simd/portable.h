@@ -42,6 +42,31 @@ struct V {
   }
   // Every second float of p[0 .. 2 kLanes - 1): p[0], p[2], ...; p[2 kLanes - 1] is not read.
   static V load_even(const float* p) { return {Native{p[0], p[2], p[4], p[6]}}; }
+  static V load_even(const float* p, int n) {  // its first n lanes, 1 <= n; the rest is zero and not read
+    V r = zero();
+    for (int i = 0; i < n; ++i) r.v[i] = p[2 * i];
+    return r;
+  }
+  // Lanes [begin, end) of a vector, either of which may lie outside it; the other lanes are zero and not read.
+  struct Lanes {
+    int begin, end;
+  };
+  using EvenLanes = Lanes;
+  static Lanes lanes(int64_t begin, int64_t end) {
+    return {begin < 0 ? 0 : begin > 4 ? 4 : static_cast<int>(begin), end < 0 ? 0 : end > 4 ? 4 : static_cast<int>(end)};
+  }
+  static EvenLanes even_lanes(int64_t begin, int64_t end) { return lanes(begin, end); }
+  static V load(const float* p, Lanes lanes) {
+    if (lanes.begin == 0 && lanes.end == 4) return load(p);
+    V r = zero();
+    for (int i = lanes.begin; i < lanes.end; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static V load_even(const float* p, EvenLanes lanes) {
+    V r = zero();
+    for (int i = lanes.begin; i < lanes.end; ++i) r.v[i] = p[2 * i];
+    return r;
+  }
   float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
 };
 

@@ -1,0 +1,100 @@
+"""Convolution: every row of every method equals plain loops within the method's equation of docs/numerics.md."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_calls import assert_within, both, call, floats, gamma, rows_of
+
+# batch, groups, channels in and out of a group, height, width, kernel, stride, dilation, padding (t, l, b, r)
+CONVOLUTIONS = [
+    (1, 1, 1, 20, 28, 28, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (2, 1, 20, 50, 12, 12, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (1, 1, 1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (3, 1, 5, 13, 1, 1, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 1, 16, 16, 9, 7, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 3, 17, 33, 35, (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+    (2, 1, 33, 4, 8, 8, (1, 1), (2, 2), (1, 1), (0, 0, 0, 0)),
+    (1, 6, 1, 1, 17, 19, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 4, 3, 5, 11, 13, (3, 2), (1, 3), (2, 1), (2, 0, 1, 3)),
+    (1, 1, 2, 3, 20, 21, (3, 3), (1, 1), (4, 5), (4, 5, 4, 5)),
+    (1, 1, 2, 3, 9, 9, (3, 3), (7, 50), (1, 1), (0, 0, 0, 0)),
+    (1, 1, 4, 6, 1, 100, (1, 7), (1, 1), (1, 2), (0, 6, 0, 6)),
+    (1, 1, 130, 26, 6, 5, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (9, 9, 9, 9)),
+    (0, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+]
+
+
+# As above, one input channel in a group: sizes around a vector's lanes, windows wholly in the padding, multipliers.
+DEPTHWISE = [
+    (1, 6, 1, 1, 17, 19, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 3, 1, 1, 7, 7, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 3, 1, 1, 56, 57, (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+    (1, 2, 1, 1, 30, 31, (3, 3), (2, 2), (1, 1), (0, 0, 1, 1)),
+    (2, 2, 1, 1, 20, 33, (5, 5), (1, 1), (1, 1), (2, 2, 2, 2)),
+    (1, 3, 1, 2, 15, 66, (5, 5), (2, 2), (1, 1), (2, 1, 2, 2)),
+    (1, 2, 1, 1, 19, 47, (7, 7), (1, 1), (1, 1), (3, 3, 3, 3)),
+    (1, 2, 1, 3, 21, 20, (7, 7), (2, 2), (1, 1), (3, 3, 3, 3)),
+    (1, 2, 1, 1, 3, 2, (3, 3), (1, 1), (1, 1), (7, 40, 3, 5)),
+    (1, 2, 1, 1, 1, 1, (5, 5), (2, 2), (1, 1), (5, 5, 5, 9)),
+    (1, 2, 1, 1, 40, 200, (3, 3), (1, 1), (2, 2), (2, 2, 2, 2)),
+    (1, 2, 1, 2, 16, 37, (4, 6), (3, 3), (1, 2), (1, 5, 2, 4)),
+    (2, 3, 1, 1, 1, 300, (1, 9), (1, 1), (1, 3), (0, 24, 0, 0)),
+    (1, 2, 1, 1, 1, 50, (1, 3), (1, 50), (1, 1), (0, 1, 0, 1)),
+]  # fmt: skip
+
+
+def out_size(size, kernel, stride, dilation, before, after):
+    return (size + before + after - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def arguments_of(case):
+    """Sizes as the kernels have them, and the output's shape."""
+    batch, groups, cin, cout, height, width, kernel, stride, dilation, pads = case
+    shape = (
+        batch, groups * cout,
+        out_size(height, kernel[0], stride[0], dilation[0], pads[0], pads[2]),
+        out_size(width, kernel[1], stride[1], dilation[1], pads[1], pads[3]),
+    )  # fmt: skip
+    sizes = {
+        "batch": batch, "groups": groups, "in_channels": groups * cin, "in_h": height, "in_w": width,
+        "out_channels": groups * cout, "out_h": shape[2], "out_w": shape[3], "kernel_h": kernel[0],
+        "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0],
+        "dilation_w": dilation[1], "pad_top": pads[0], "pad_left": pads[1],
+    }  # fmt: skip
+    return sizes, shape
+
+
+def inputs_of(case, edge):
+    batch, groups, cin, cout, height, width, kernel, *_ = case
+    _, shape = arguments_of(case)
+    tensors = {
+        "x": floats(1, batch, groups * cin, height, width),
+        "weights": floats(2, groups * cout, cin, *kernel),
+    }
+    if edge:
+        tensors |= {"bias": floats(3, groups * cout), "residual": floats(4, *shape)}
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("row", "case"),
+    [(row, case) for row in rows_of("conv") for case in CONVOLUTIONS + DEPTHWISE]
+    + [(row, case) for row in rows_of("depthwise") for case in DEPTHWISE],
+)
+@pytest.mark.parametrize("edge", [False, True])
+def test_direct(row, case, edge):
+    """Equation (4)."""
+    tensors, (sizes, shape) = inputs_of(case, edge), arguments_of(case)
+    got, wanted = both(row, shape, **tensors, **sizes, **({"low": 0.0, "high": 6.0} if edge else {}))
+    magnitude = np.empty(shape, np.float32)
+    call("conv/reference", magnitude, **{name: np.abs(value) for name, value in tensors.items()}, **sizes)
+    assert_within(got, wanted, gamma(case[2] * case[6][0] * case[6][1] + 3) * magnitude)
+
+
+@pytest.mark.parametrize("row", rows_of("depthwise"))
+def test_a_shape_that_a_method_does_not_fit_is_an_error(row):
+    sizes, shape = arguments_of(CONVOLUTIONS[1])
+    with pytest.raises(ValueError, match="does not fit"):
+        call(row, np.empty(shape, np.float32), **inputs_of(CONVOLUTIONS[1], False), **sizes)
