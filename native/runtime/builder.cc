@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/errors.h"
+#include "runtime/op.h"
 
 namespace gossamer {
 namespace {
@@ -78,6 +79,7 @@ void ModelBuilder::add_node(const std::string& op, const std::string& name, cons
                             const std::vector<std::string>& outputs,
                             std::map<std::string, Attribute, std::less<>> attributes) {
   Node node{op, name, {}, {}, std::move(attributes), 0};
+  if (op.starts_with(kInternal)) throw Unsupported(node.label() + ": no such operator");
   for (const std::string& input : inputs) node.inputs.push_back(input.empty() ? kAbsent : find(input, node.label()));
   while (!node.inputs.empty() && node.inputs.back() == kAbsent) node.inputs.pop_back();
   add_captures(node);

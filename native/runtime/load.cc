@@ -6,6 +6,7 @@
 
 #include "runtime/control.h"
 #include "runtime/errors.h"
+#include "runtime/quantized.h"
 
 namespace gossamer {
 namespace {
@@ -253,7 +254,8 @@ std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::ve
     pointers.push_back(scratch.back().get());
     return static_cast<Slot>(pointers.size()) - 1;
   };
-  Build build{node, model, isa, 1, packed, {}, inputs, {}, slot_of, make_scratch, {}, node.outputs[0]};
+  const auto in_arena = [](Slot) { return false; };
+  Build build{node, model, isa, 1, packed, {}, inputs, {}, slot_of, make_scratch, in_arena, {}, node.outputs[0]};
   for (const ValueInfo& info : infos) build.outputs.push_back(&info);
   ThreadPool alone(1);
   if (element_count(results[0].shape) > 0 || results.size() > 1) op.build(build).run({pointers.data(), &alone});
@@ -262,7 +264,18 @@ std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::ve
 
 namespace {
 
-void prepare_nodes(Model& model, std::vector<Node>& all, Isa isa) {
+// Computes what depends on constants alone. `keeps`: nodes that are left for later.
+template <class Keeps>
+void fold_constants(Model& model, std::vector<Node>& all, Isa isa, const Keeps& keeps) {
+  std::vector<Node> nodes;
+  for (Node& node : all) {
+    if (!is_control(node) && depends_on_constants_alone(model, node) && !keeps(node)) fold(model, node, isa);
+    else nodes.push_back(std::move(node));
+  }
+  all = std::move(nodes);
+}
+
+void check_nodes(Model& model, std::vector<Node>& all, Isa isa) {
   std::vector<Node> nodes;
   for (Node& node : all) {
     if (node.op == "Constant") {
@@ -273,15 +286,16 @@ void prepare_nodes(Model& model, std::vector<Node>& all, Isa isa) {
       continue;
     }
     if (is_control(node)) {
-      prepare_control(model, node, [&](std::vector<Node>& inner) { prepare_nodes(model, inner, isa); });
-      nodes.push_back(std::move(node));
-      continue;
+      prepare_control(model, node, [&](std::vector<Node>& inner) {
+        check_nodes(model, inner, isa);
+        fold_constants(model, inner, isa, [](const Node&) { return false; });
+      });
+    } else {
+      const Operator& op = operator_of(node);
+      check_node(model, node, op);
+      set_types(model, node, op);
     }
-    const Operator& op = operator_of(node);
-    check_node(model, node, op);
-    set_types(model, node, op);
-    if (depends_on_constants_alone(model, node)) fold(model, node, isa);
-    else nodes.push_back(std::move(node));
+    nodes.push_back(std::move(node));
   }
   all = std::move(nodes);
 }
@@ -289,7 +303,11 @@ void prepare_nodes(Model& model, std::vector<Node>& all, Isa isa) {
 }  // namespace
 
 void prepare(Model& model, Isa isa) {
-  prepare_nodes(model, model.nodes, isa);
+  check_nodes(model, model.nodes, isa);
+  // Quantized weights stay as they are until it is known whether an integer kernel takes them.
+  fold_constants(model, model.nodes, isa, [](const Node& node) { return node.op == "DequantizeLinear"; });
+  rewrite_quantized(model, isa);
+  fold_constants(model, model.nodes, isa, [](const Node&) { return false; });
   fold_norms(model);
   decode_for_others(model, model.nodes);
   for (const int value : model.outputs) {

@@ -12,7 +12,8 @@ namespace {
 
 using Table = std::span<const Operator> (*)();
 constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, elementwise_operators,
-                             row_operators,    shape_operators, data_operators, quantize_operators};
+                             row_operators,    shape_operators, data_operators, quantize_operators,
+                             cell_operators};
 
 }  // namespace
 
@@ -29,7 +30,9 @@ std::vector<std::string> operator_names() {
   std::vector<std::string> names{"Constant"};  // becomes a constant before any table is asked
   names.insert(names.end(), std::begin(kControlOperators), std::end(kControlOperators));
   for (const Table table : kTables) {
-    for (const Operator& op : table()) names.emplace_back(op.name);
+    for (const Operator& op : table()) {
+      if (!std::string_view(op.name).starts_with(kInternal)) names.emplace_back(op.name);
+    }
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -18,6 +18,8 @@ namespace gossamer {
 // A place in memory, fixed while a plan exists: an index into Run::pointers.
 using Slot = int;
 inline constexpr Slot kNoSlot = -1;
+// Bytes behind a slot of the arena that may be read (not written) without harm.
+inline constexpr int64_t kReadBehind = 64;
 
 // One running of a plan.
 struct Run {
@@ -97,6 +99,7 @@ class Build {
   std::vector<const ValueInfo*> outputs;
   std::function<Slot(int value)> slot_of;
   std::function<Slot(int64_t bytes)> scratch;  // lives during this step only
+  std::function<bool(Slot)> in_arena;  // whether a little more than the slot's bytes may be read
   std::vector<int> in_place;  // values whose memory the output may take over
 
   bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
@@ -153,5 +156,8 @@ std::span<const Operator> row_operators();
 std::span<const Operator> shape_operators();
 std::span<const Operator> data_operators();
 std::span<const Operator> quantize_operators();
+// Those that the engine puts in place of others; no file may name them: kInternal begins their names.
+std::span<const Operator> cell_operators();
+inline constexpr std::string_view kInternal = "gossamer.";
 
 }  // namespace gossamer

@@ -30,7 +30,7 @@ std::unique_ptr<Plan::Context> Plan::take_context() const {
     idle_.reserve(static_cast<size_t>(++made_));  // so that giving it back allocates nothing
   }
   auto context = std::make_unique<Context>();
-  context->arena = allocate(arena_bytes);
+  context->arena = allocate(arena_bytes + kReadBehind);
   for (const Place& place : places) {
     std::byte* pointer = nullptr;
     if (place.kind == Place::arena) pointer = context->arena.get() + place.at;

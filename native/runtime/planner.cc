@@ -90,7 +90,8 @@ class Planner {
     PackedWeights alone;
     Build build{node, model_, isa_, threads_, reads_computed(node) ? alone : packed_, fused.epilogue, infos_of(node.inputs), outputs,
                 [this](int value) { return slot_of(value); },
-                [this](int64_t bytes) { return add_slot({Place::arena}, bytes); }, {}, fused.result};
+                [this](int64_t bytes) { return add_slot({Place::arena}, bytes); },
+                [this](Slot slot) { return in_arena(slot); }, {}, fused.result};
     Step step = find_operator(node.op)->build(build);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));

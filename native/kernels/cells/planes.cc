@@ -9,7 +9,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-CellPlanes::CellPlanes(const ConvShape& s, int64_t planes) : shape_(s), planes_(planes) {
+CellPlanes::CellPlanes(const ConvShape& s, int64_t planes, bool readable_behind) : shape_(s), planes_(planes) {
   for (int64_t ky = 0; ky < s.kernel_h; ++ky) {
     for (int64_t kx = 0; kx < s.kernel_w; ++kx) {
       if (phase_of(ky, kx) < 0) phases_.push_back({ky * s.dilation_h % s.stride_h, kx * s.dilation_w % s.stride_w});
@@ -19,7 +19,7 @@ CellPlanes::CellPlanes(const ConvShape& s, int64_t planes) : shape_(s), planes_(
   const int64_t reach_h = (s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
   const int64_t reach_w = (s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
   const int64_t behind = std::max<int64_t>(0, reach_w - s.pad_left - s.in_w);
-  copies_ = s.stride_h > 1 || s.stride_w > 1 || s.pad_top || s.pad_left || behind || reach_h > s.in_h;
+  copies_ = !readable_behind || s.stride_h > 1 || s.stride_w > 1 || s.pad_top || s.pad_left || behind || reach_h > s.in_h;
   rows_ = copies_ ? divide_up(reach_h, s.stride_h) : s.in_h;
   pitch_ = s.stride_w > 1 ? divide_up(reach_w, s.stride_w) : std::max(s.in_w + std::max(s.pad_left, behind), s.out_w);
   plane_cells_ = rows_ * pitch_ + (copies_ ? s.pad_left : 0);

@@ -18,8 +18,9 @@ namespace gossamer {
 
 class CellPlanes {
  public:
-  // `planes`: of the input, in_channels or ceil(in_channels / 4).
-  CellPlanes(const ConvShape& shape, int64_t planes);
+  // `planes`: of the input, in_channels or ceil(in_channels / 4). `readable_behind`: kCellSlack cells behind the input
+  // may be read; where not, it is copied.
+  CellPlanes(const ConvShape& shape, int64_t planes, bool readable_behind = true);
 
   bool copies() const { return copies_; }
   CellPositions positions() const { return positions_; }

@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+#include "kernels/cell_maps/body.h"
+
+void gossamer::cell_quantize_avx2(const CellQuantizeArgs& args) { quantize(args); }
+void gossamer::cell_dequantize_avx2(const CellDequantizeArgs& args) { dequantize(args); }
+void gossamer::byte_add_avx2(const ByteAddArgs& args) { add(args); }
+void gossamer::cell_max_pool_avx2(const CellMaxPoolArgs& args) { max_pool(args); }
+void gossamer::cell_mean_avx2(const CellMeanArgs& args) { mean(args); }
+#endif

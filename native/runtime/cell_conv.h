@@ -1,0 +1,25 @@
+// The step that convolves planes of cells: of float32 (NCHW) and of bytes.
+#pragma once
+
+#include "kernels/cells/weights.h"
+#include "runtime/op.h"
+
+namespace gossamer {
+
+// What a convolution of cells computes; see kernels/cells/cells.h. Arrays have one element for each output channel.
+struct CellConv {
+  ConvShape shape;
+  const float* float_weights = nullptr;  // either these
+  const int8_t* byte_weights = nullptr;  // or these
+  const void* initial = nullptr;  // float32 or int32, or nothing: zeros
+  const float *scale = nullptr, *shift = nullptr;
+  CellEpilogue epilogue;
+  bool float_out = false;
+  uint8_t fill = 0;  // of padding
+  int weight_value = kAbsent;  // whose packed form is shared by all plans
+  Slot x = kNoSlot, y = kNoSlot, residual = kNoSlot;
+};
+
+Step cell_conv_step(Build& b, const CellConv& conv);
+
+}  // namespace gossamer

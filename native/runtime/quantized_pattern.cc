@@ -1,0 +1,224 @@
+#include "runtime/quantized_pattern.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "runtime/load.h"
+
+namespace gossamer {
+
+double ByteWeights::sum(int64_t channel) const {
+  const int64_t depth = static_cast<int64_t>(values.size()) / shape[0];
+  double total = 0;
+  for (int64_t i = channel * depth; i < (channel + 1) * depth; ++i) total += values[static_cast<size_t>(i)];
+  return total;
+}
+
+Patterns::Patterns(const Model& model) : model_(model), nodes_(model.nodes) {
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    for (const int value : nodes_[i].inputs) {
+      ++uses_[value];
+      reader_[value] = i;
+    }
+    for (const int value : nodes_[i].outputs) producer_[value] = i;
+  }
+  for (const int value : model.outputs) uses_[value] += 2;  // nobody may absorb it
+}
+
+const Node* Patterns::producer(int value) const {
+  const auto at = producer_.find(value);
+  return value == kAbsent || at == producer_.end() ? nullptr : &nodes_[at->second];
+}
+
+int Patterns::uses(int value) const {
+  const auto at = uses_.find(value);
+  return at == uses_.end() ? 0 : at->second;
+}
+
+const Tensor* Patterns::constant(int value) const {
+  const Constant* found = value == kAbsent ? nullptr : model_.constant(value);
+  return found && found->dense.data ? &found->dense : nullptr;
+}
+
+std::vector<double> Patterns::numbers(int value) const {
+  const Tensor* tensor = constant(value);
+  std::vector<double> all;
+  if (!tensor) return all;
+  for (int64_t i = 0; i < element_count(tensor->shape); ++i) {
+    switch (tensor->dtype) {
+      case DType::float32: all.push_back(tensor->as<float>()[i]); break;
+      case DType::int64: all.push_back(static_cast<double>(tensor->as<int64_t>()[i])); break;
+      case DType::int32: all.push_back(tensor->as<int32_t>()[i]); break;
+      case DType::int8: all.push_back(tensor->as<int8_t>()[i]); break;
+      case DType::uint8: all.push_back(tensor->as<uint8_t>()[i]); break;
+      default: return {};
+    }
+  }
+  return all;
+}
+
+std::optional<double> Patterns::scalar(int value) const {
+  const std::vector<double> all = numbers(value);
+  return all.size() == 1 ? std::optional(all[0]) : std::nullopt;
+}
+
+std::optional<Quantization> Patterns::quantization(const Node& node) const {
+  const bool quantizes = node.op == "QuantizeLinear";
+  if (!quantizes && node.op != "DequantizeLinear") return std::nullopt;
+  const DType dtype = model_.values[static_cast<size_t>(quantizes ? node.outputs[0] : node.inputs[0])].dtype;
+  const auto scale = scalar(node.inputs[1]), zero = node.has_input(2) ? scalar(node.inputs[2]) : 0.0;
+  if (!scale || !zero || !(*scale > 0) || !std::isfinite(*scale)) return std::nullopt;
+  if (dtype != DType::uint8 && dtype != DType::int8) return std::nullopt;
+  const bool is_signed = dtype == DType::int8;
+  return Quantization{static_cast<float>(*scale), static_cast<int64_t>(*zero) + (is_signed ? 128 : 0), is_signed};
+}
+
+std::optional<QuantizedTensor> Patterns::quantized(int value) const {
+  const Node* node = producer(value);
+  if (!node || node->op != "DequantizeLinear" || constant(node->inputs[0])) return std::nullopt;
+  const auto found = quantization(*node);
+  if (!found) return std::nullopt;
+  QuantizedTensor tensor{*found};
+  tensor.value = node->inputs[0];
+  tensor.dequantized = value;
+  return tensor;
+}
+
+// Subtracts each channel's zero point; nothing where the result does not fit 8 bits.
+std::optional<ByteWeights> Patterns::shifted(const Tensor& ints, const std::vector<double>& zeros) const {
+  ByteWeights w{ints.shape, {}, {}};
+  const int64_t count = element_count(ints.shape), depth = count / ints.shape[0];
+  for (int64_t i = 0; i < count; ++i) {
+    const int raw = ints.dtype == DType::int8 ? ints.as<int8_t>()[i] : ints.as<uint8_t>()[i];
+    const double x = raw - zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(i / depth)];
+    if (x < -128 || x > 127) return std::nullopt;
+    w.values.push_back(static_cast<int8_t>(x));
+  }
+  return w;
+}
+
+std::optional<ByteWeights> Patterns::weights(int value) const {
+  const Node* node = producer(value);
+  if (!node || node->op != "DequantizeLinear" || node->integer("block_size", 0) != 0) return std::nullopt;
+  const Tensor* ints = constant(node->inputs[0]);
+  if (!ints || ints->shape.empty() || (ints->dtype != DType::int8 && ints->dtype != DType::uint8)) return std::nullopt;
+  const auto rows = static_cast<size_t>(ints->shape[0]);
+  std::vector<double> scales = numbers(node->inputs[1]), zeros = node->has_input(2) ? numbers(node->inputs[2]) : std::vector<double>{0.0};
+  const auto rank = static_cast<int64_t>(ints->shape.size()), axis = node->integer("axis", 1);
+  const bool by_row = axis == 0 || axis == -rank;
+  if (rows == 0 || (scales.size() != 1 && (scales.size() != rows || !by_row))) return std::nullopt;
+  if (zeros.size() != 1 && zeros.size() != scales.size()) return std::nullopt;
+  auto w = shifted(*ints, zeros);
+  if (!w) return std::nullopt;
+  for (size_t o = 0; o < rows; ++o) w->scales.push_back(static_cast<float>(scales[scales.size() == 1 ? 0 : o]));
+  if (!std::all_of(w->scales.begin(), w->scales.end(), [](float s) { return s > 0 && std::isfinite(s); })) return std::nullopt;
+  return w;
+}
+
+std::optional<std::vector<double>> Patterns::channel_values(int value, int64_t count) const {
+  const auto wanted = static_cast<size_t>(count);
+  if (value == kAbsent) return std::vector<double>(wanted);
+  const Node* node = producer(value);
+  std::vector<double> all;
+  if (node && node->op == "DequantizeLinear") {
+    all = numbers(node->inputs[0]);
+    const std::vector<double> scales = numbers(node->inputs[1]), zeros = node->has_input(2) ? numbers(node->inputs[2]) : std::vector<double>{0.0};
+    for (size_t i = 0; i < all.size(); ++i) {
+      if ((scales.size() != 1 && scales.size() != all.size()) || (zeros.size() != 1 && zeros.size() != all.size())) return std::nullopt;
+      all[i] = (all[i] - zeros[zeros.size() == 1 ? 0 : i]) * scales[scales.size() == 1 ? 0 : i];
+    }
+  } else {
+    all = numbers(value);
+  }
+  const bool fits = all.size() == wanted && std::all_of(all.begin(), all.end(), [](double x) { return std::isfinite(x); });
+  return fits ? std::optional(all) : std::nullopt;
+}
+
+bool Patterns::clamps(const Node& node, float& low, float& high) const {
+  if (node.op == "Relu") {
+    low = 0;
+    return true;
+  }
+  if (node.op != "Clip") return false;
+  low = node.real("min", low);
+  high = node.real("max", high);
+  for (size_t i = 1; i < 3; ++i) {
+    if (!node.has_input(i)) continue;
+    const auto bound = scalar(node.inputs[i]);
+    if (!bound) return false;
+    (i == 1 ? low : high) = static_cast<float>(*bound);
+  }
+  return low <= high;
+}
+
+Tail Patterns::tail(int value) const {
+  Tail tail;
+  tail.value = value;
+  tail.low = -std::numeric_limits<float>::infinity();
+  tail.high = std::numeric_limits<float>::infinity();
+  while (uses(tail.value) == 1) {
+    const size_t index = reader_.at(tail.value);
+    const Node& reader = nodes_[index];
+    if (reader.inputs[0] != tail.value) break;
+    if (const auto to = reader.op == "QuantizeLinear" ? quantization(reader) : std::nullopt) {
+      const auto byte = [&](float x) { return std::clamp(std::nearbyint(x / to->scale) + static_cast<float>(to->zero), 0.0f, 255.0f); };
+      tail.low = byte(tail.low);
+      tail.high = byte(tail.high);
+      tail.quantization = to;
+    } else if (!tail.only_quantizes || !clamps(reader, tail.low, tail.high)) {
+      break;
+    } else {
+      tail.only_quantizes = false;
+    }
+    tail.nodes.push_back(index);
+    tail.value = reader.outputs[0];
+    if (tail.quantization) break;
+  }
+  return tail;
+}
+
+bool Patterns::means_all_pixels(const Node& node) const {
+  if (node.op == "GlobalAveragePool") return true;
+  std::vector<double> axes = node.has_input(1) ? numbers(node.inputs[1]) : std::vector<double>{};
+  for (const int64_t axis : node.integers("axes")) axes.push_back(static_cast<double>(axis));
+  std::sort(axes.begin(), axes.end());
+  return axes == std::vector<double>{2, 3} || axes == std::vector<double>{-2, -1};
+}
+
+bool Patterns::has_variable_inputs(const Node& node) const {
+  return std::any_of(node.inputs.begin() + 1, node.inputs.end(), [&](int value) { return value != kAbsent && !constant(value); });
+}
+
+bool Patterns::moves_elements(const Node& node) {
+  static const std::set<std::string_view> kOps{"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity",
+                                               "Slice", "Expand", "Tile", "DepthToSpace", "SpaceToDepth"};
+  return kOps.count(node.op) > 0 && node.outputs.size() == 1;
+}
+
+bool Patterns::maps_elements(const Node& node) {
+  static const std::set<std::string_view> kOps{"Relu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "LeakyRelu",
+                                               "Elu", "Gelu", "Erf", "Softplus", "Abs", "Neg", "Sqrt", "Exp"};
+  return kOps.count(node.op) > 0 && node.outputs.size() == 1;
+}
+
+std::vector<uint8_t> Patterns::table(const Node& node, const QuantizedTensor& x, const Tail& tail, Isa isa) const {
+  Tensor floats = make_tensor(DType::float32, {256});
+  for (int i = 0; i < 256; ++i) floats.as<float>()[i] = static_cast<float>(i - x.zero) * x.scale;
+  std::vector<ValueInfo> memory(node.inputs.size());
+  std::vector<const ValueInfo*> inputs;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Tensor* tensor = i == 0 ? &floats : constant(node.inputs[i]);
+    if (tensor) memory[i] = {tensor->dtype, tensor->shape, tensor->data.get()};
+    inputs.push_back(tensor ? &memory[i] : nullptr);
+  }
+  const std::vector<Tensor> results = evaluate(model_, node, inputs, isa);
+  std::vector<uint8_t> bytes;
+  for (int i = 0; i < 256; ++i) {
+    const float steps = std::nearbyint(results[0].as<float>()[i] / tail.quantization->scale) + static_cast<float>(tail.quantization->zero);
+    bytes.push_back(static_cast<uint8_t>(steps >= tail.low ? std::min(steps, tail.high) : tail.low));  // NaN to low
+  }
+  return bytes;
+}
+
+}  // namespace gossamer

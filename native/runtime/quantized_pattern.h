@@ -1,0 +1,81 @@
+// What a network of float operators between QuantizeLinear and DequantizeLinear says about its tensors.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "kernels/isa.h"
+#include "runtime/model.h"
+
+namespace gossamer {
+
+// x = (q - zero) scale for every element. int8 tensors are seen as uint8: q + 128.
+struct Quantization {
+  float scale = 1;
+  int64_t zero = 0;
+  bool is_signed = false;
+
+  bool same_as(const Quantization& other) const {
+    return scale == other.scale && zero == other.zero && is_signed == other.is_signed;
+  }
+};
+
+// A quantized tensor that a float operator reads: q (value) through a DequantizeLinear (dequantized).
+struct QuantizedTensor : Quantization {
+  int value = kAbsent, dequantized = kAbsent;
+};
+
+// Constant 8-bit weights, one scale for each output channel, zero points subtracted.
+struct ByteWeights {
+  Shape shape;
+  std::vector<int8_t> values;
+  std::vector<float> scales;
+
+  double sum(int64_t channel) const;
+};
+
+// What follows an operator whose result nothing else reads: Relu or Clip, then QuantizeLinear.
+struct Tail {
+  int value = kAbsent;  // what the last absorbed node writes
+  std::vector<size_t> nodes;  // absorbed
+  std::optional<Quantization> quantization;  // nothing: the result stays float32
+  bool only_quantizes = true;  // no Relu, no Clip
+  float low, high;  // of bytes, or of floats
+};
+
+class Patterns {
+ public:
+  explicit Patterns(const Model& model);
+
+  const Node* producer(int value) const;
+  int uses(int value) const;
+  // Of a QuantizeLinear or DequantizeLinear with constant parameters for the whole tensor; else nothing.
+  std::optional<Quantization> quantization(const Node& node) const;
+  std::optional<QuantizedTensor> quantized(int value) const;
+  std::optional<ByteWeights> weights(int value) const;
+  // One number for each of `count` channels, from float32 or dequantized int32 constants; kAbsent: zeros.
+  std::optional<std::vector<double>> channel_values(int value, int64_t count) const;
+  Tail tail(int value) const;
+  bool means_all_pixels(const Node& node) const;
+  bool has_variable_inputs(const Node& node) const;  // behind the first one
+  static bool moves_elements(const Node& node);
+  static bool maps_elements(const Node& node);
+  // The 256 results of dequantizing a byte, `node`, and the tail.
+  std::vector<uint8_t> table(const Node& node, const QuantizedTensor& x, const Tail& tail, Isa isa) const;
+
+ private:
+  const Tensor* constant(int value) const;
+  std::optional<double> scalar(int value) const;
+  std::vector<double> numbers(int value) const;
+  bool clamps(const Node& node, float& low, float& high) const;
+  std::optional<ByteWeights> shifted(const Tensor& ints, const std::vector<double>& zeros) const;
+
+  const Model& model_;
+  std::vector<Node> nodes_;  // as they were, for the model's own are being replaced
+  std::map<int, size_t> producer_, reader_;
+  std::map<int, int> uses_;
+};
+
+}  // namespace gossamer
