@@ -90,7 +90,7 @@ Step build_conv(Build& b) {
               run_tasks(a);
             });
           },
-          kernel.name, conv_note(b), s.batch * s.out_channels * s.pixels() * s.depth()};
+          kernel.name, conv_note(b), s.batch * s.out_channels * s.pixels() * s.depth(), method.weights_size(s, kernel.tile) * 4};
 }
 
 constexpr Operator kOperators[] = {

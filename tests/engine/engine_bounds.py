@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional
+from winograd_oracle import MATRICES, ROUNDINGS, winograd
 
 UNIT = 2.0**-24
 
@@ -77,22 +78,43 @@ def _residual(a: Tracked, b: Tracked) -> Tracked:
 def _affine(
     module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, x: Tracked, extra: int
 ) -> Tracked:
-    """Equations (5) and (7)."""
+    """Equations (5), (7) and (12), of whichever way of computing it errs the most."""
 
     def apply(w, b, v):
         if isinstance(module, nn.Linear):
             return functional.linear(v, w, b)
         return functional.conv2d(v, w, b, module.stride, module.padding, module.dilation, module.groups)
 
-    count = weight[0].numel() + extra
     absolute = None if bias is None else bias.abs()
-    magnitude = apply(weight.abs(), absolute, x.value.abs() + x.bound)
+    ways = [(weight[0].numel() + extra, lambda v: apply(weight.abs(), absolute, v))]
+    if _winograd_fits(module):
+        ways += [
+            (weight.shape[1] + ROUNDINGS + extra, _winograd(module, weight, absolute, m)) for m in MATRICES
+        ]
+    rounding = [gamma(count) * magnitude(x.value.abs() + x.bound) for count, magnitude in ways]
+    noise = [count / 3 * (UNIT * magnitude(x.value.abs())) ** 2 for count, magnitude in ways]
     return Tracked(
         apply(weight, bias, x.value),
-        apply(weight.abs(), None, x.bound) + gamma(count) * magnitude,
-        apply(weight**2, None, x.variance)
-        + count / 3 * (UNIT * apply(weight.abs(), absolute, x.value.abs())) ** 2,
+        apply(weight.abs(), None, x.bound) + torch.stack(rounding).amax(0),
+        apply(weight**2, None, x.variance) + torch.stack(noise).amax(0),
     )
+
+
+def _winograd_fits(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return module.kernel_size == (3, 3) and module.stride == module.dilation == (1, 1) and module.groups == 1
+
+
+def _winograd(module: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, m: int):
+    """Magnitudes as in equation (12), for tiles of m x m outputs."""
+    top, left = module.padding
+
+    def magnitude(v: torch.Tensor) -> torch.Tensor:
+        terms = winograd(v.numpy(), weight.numpy(), m, (top, left, top, left), absolute=True)
+        return torch.from_numpy(terms) + (0 if bias is None else bias.view(-1, 1, 1))
+
+    return magnitude
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tracked) -> Tracked:

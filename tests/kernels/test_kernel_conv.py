@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_calls import assert_within, both, call, floats, gamma, rows_of
+from winograd_oracle import MATRICES, ROUNDINGS, winograd
 
 # batch, groups, channels in and out of a group, height, width, kernel, stride, dilation, padding (t, l, b, r)
 CONVOLUTIONS = [
@@ -42,6 +43,18 @@ DEPTHWISE = [
     (1, 2, 1, 2, 16, 37, (4, 6), (3, 3), (1, 2), (1, 5, 2, 4)),
     (2, 3, 1, 1, 1, 300, (1, 9), (1, 1), (1, 3), (0, 24, 0, 0)),
     (1, 2, 1, 1, 1, 50, (1, 3), (1, 50), (1, 1), (0, 1, 0, 1)),
+]  # fmt: skip
+
+# As above, 3x3 with stride 1: channels around a vector's lanes, tiles past the output, several blocks and chunks.
+WINOGRAD = [
+    (1, 1, 1, 1, 1, 1, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (2, 1, 16, 16, 9, 7, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 5, 37, 12, 12, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+    (3, 1, 17, 3, 6, 31, (3, 3), (1, 1), (1, 1), (2, 1, 0, 2)),
+    (1, 1, 40, 130, 4, 5, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (1, 1, 3, 2, 3, 3, (3, 3), (1, 1), (1, 1), (9, 9, 9, 9)),
+    (2, 1, 100, 33, 30, 29, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    (0, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
 ]  # fmt: skip
 
 
@@ -93,7 +106,43 @@ def test_direct(row, case, edge):
     assert_within(got, wanted, gamma(case[2] * case[6][0] * case[6][1] + 3) * magnitude)
 
 
-@pytest.mark.parametrize("row", rows_of("depthwise"))
+@pytest.mark.parametrize("m", MATRICES)
+@pytest.mark.parametrize("case", WINOGRAD)
+@pytest.mark.parametrize("edge", [False, True])
+def test_winograd(m, case, edge):
+    """Equation (12)."""
+    tensors, (sizes, shape) = inputs_of(case, edge), arguments_of(case)
+    magnitude = winograd(tensors["x"], tensors["weights"], m, case[9], absolute=True)
+    if edge:
+        magnitude += np.abs(tensors["bias"])[:, None, None] + np.abs(tensors["residual"])
+    for row in rows_of(f"winograd{m}"):
+        got, wanted = both(row, shape, **tensors, **sizes, **({"low": 0.0, "high": 6.0} if edge else {}))
+        assert_within(got, wanted, gamma(case[2] + ROUNDINGS) * magnitude)
+
+
+@pytest.mark.parametrize("m", MATRICES)
+def test_the_oracle_of_winograd_is_a_convolution(m):
+    case = WINOGRAD[3]
+    tensors, (sizes, shape) = inputs_of(case, False), arguments_of(case)
+    exact = call("conv/reference", np.empty(shape, np.float32), **tensors, **sizes)
+    np.testing.assert_allclose(
+        winograd(tensors["x"], tensors["weights"], m, case[9]), exact, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("m", MATRICES)
+@pytest.mark.parametrize(("channels", "size"), [(64, 24), (256, 12), (512, 7)])
+def test_winograd_is_accurate_on_layers_as_networks_have_them(m, channels, size):
+    """Errors of no more than 1e-4 of the largest output; docs/numerics.md has a table."""
+    case = (1, 1, channels, channels, size, size, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
+    tensors, (sizes, shape) = inputs_of(case, False), arguments_of(case)
+    tensors["x"] = np.maximum(tensors["x"], 0)
+    for row in rows_of(f"winograd{m}"):
+        got, wanted = both(row, shape, **tensors, **sizes)
+        assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("row", rows_of("depthwise") + rows_of("winograd4"))
 def test_a_shape_that_a_method_does_not_fit_is_an_error(row):
     sizes, shape = arguments_of(CONVOLUTIONS[1])
     with pytest.raises(ValueError, match="does not fit"):

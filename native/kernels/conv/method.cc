@@ -12,8 +12,10 @@ const ConvKernel& ConvMethod::kernel(Isa limit) const {
   return *best;
 }
 
+double streaming_cycles(double floats, double times) { return floats <= (128 << 10) ? 0 : floats * times / 1.5; }
+
 std::span<const ConvMethod* const> conv_methods() {
-  static const ConvMethod* const all[] = {&kDepthwiseConv, &kPackedConv};
+  static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kPackedConv};
   return all;
 }
 

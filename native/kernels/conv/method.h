@@ -28,6 +28,9 @@ class ConvMethod {
   ~ConvMethod() = default;  // methods are constants
 };
 
+// What it takes to read so many floats of weights so many times: nothing of note where they stay in the second cache level.
+double streaming_cycles(double floats, double times);
+
 // All methods; the last one fits every shape.
 std::span<const ConvMethod* const> conv_methods();
 
@@ -36,5 +39,8 @@ std::vector<const ConvMethod*> conv_candidates(const ConvShape& shape, Isa isa);
 
 extern const ConvMethod& kPackedConv;
 extern const ConvMethod& kDepthwiseConv;
+extern const ConvMethod& kWinograd2Conv;
+extern const ConvMethod& kWinograd4Conv;
+extern const ConvMethod& kWinograd6Conv;
 
 }  // namespace gossamer

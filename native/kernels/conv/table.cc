@@ -43,7 +43,9 @@ double Packed::cycles(const ConvShape& s, Tile tile) const {
   const int64_t runs = 1 + tile.width / std::max<int64_t>(s.out_w, 1);
   const double packing = s.stride_w == 1 ? static_cast<double>(2 + 4 * runs) : static_cast<double>(tile.width) * 1.5;
   const double step = std::max(height * 2, 6.0) * static_cast<double>(weight_tiles(s, tile));
-  return static_cast<double>(tasks(s, tile)) * static_cast<double>(s.depth()) * (packing + step);
+  const auto panels = static_cast<double>(tasks(s, tile));
+  const double reading = streaming_cycles(static_cast<double>(weights_size(s, tile)), panels / static_cast<double>(s.groups));
+  return std::max(panels * static_cast<double>(s.depth()) * (packing + step), reading);
 }
 
 void Packed::pack(const ConvShape& s, const float* weights, Tile tile, float* packed) const {

@@ -86,6 +86,23 @@ inline V power_of_two(V n) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
 }
 
+inline void transpose(V (&rows)[8]) {
+  __m256 four[2][4];  // [rows 4g .. 4g + 3][column j of each 128 bits]
+  for (int g = 0; g < 2; ++g) {
+    const V* r = rows + 4 * g;
+    const __m256 a = _mm256_unpacklo_ps(r[0].v, r[1].v), b = _mm256_unpackhi_ps(r[0].v, r[1].v);
+    const __m256 c = _mm256_unpacklo_ps(r[2].v, r[3].v), d = _mm256_unpackhi_ps(r[2].v, r[3].v);
+    four[g][0] = _mm256_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0));
+    four[g][1] = _mm256_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2));
+    four[g][2] = _mm256_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0));
+    four[g][3] = _mm256_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2));
+  }
+  for (int j = 0; j < 4; ++j) {
+    rows[j].v = _mm256_permute2f128_ps(four[0][j], four[1][j], 0x20);
+    rows[4 + j].v = _mm256_permute2f128_ps(four[0][j], four[1][j], 0x31);
+  }
+}
+
 inline constexpr int kSmallCodebook = 16;
 
 template <bool kSmall>

@@ -83,6 +83,28 @@ inline V power_of_two(V n) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
 }
 
+// 128 bits at a time: columns 4L .. 4L + 3 of four rows, then those of all rows side by side.
+inline void transpose(V (&rows)[16]) {
+  __m512 four[4][4];  // [rows 4g .. 4g + 3][column j of each 128 bits]
+  for (int g = 0; g < 4; ++g) {
+    const V* r = rows + 4 * g;
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[0].v, r[1].v)), b = _mm512_castps_pd(_mm512_unpackhi_ps(r[0].v, r[1].v));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[2].v, r[3].v)), d = _mm512_castps_pd(_mm512_unpackhi_ps(r[2].v, r[3].v));
+    four[g][0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    four[g][1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    four[g][2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    four[g][3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512 a = _mm512_shuffle_f32x4(four[0][j], four[1][j], 0x44), b = _mm512_shuffle_f32x4(four[0][j], four[1][j], 0xee);
+    const __m512 c = _mm512_shuffle_f32x4(four[2][j], four[3][j], 0x44), d = _mm512_shuffle_f32x4(four[2][j], four[3][j], 0xee);
+    rows[j].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    rows[4 + j].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+    rows[8 + j].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    rows[12 + j].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
+
 inline constexpr int kSmallCodebook = 32;
 
 template <bool kSmall>

@@ -100,6 +100,17 @@ inline V power_of_two(V n) {
   return {bits.f};
 }
 
+// kLanes vectors as the rows of a matrix, to its columns.
+inline void transpose(V (&rows)[4]) {
+  for (int i = 0; i < 4; ++i) {
+    for (int j = i + 1; j < 4; ++j) {
+      const float upper = rows[i].v[j];
+      rows[i].v[j] = rows[j].v[i];
+      rows[j].v[i] = upper;
+    }
+  }
+}
+
 // A codebook of at most 65536 centroids, looked up by kLanes indices at a time.
 template <bool kSmall>
 struct Centroids {

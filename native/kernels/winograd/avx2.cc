@@ -1,0 +1,14 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx2.h"
+#include "kernels/gemm/gemm.h"
+
+namespace {
+constexpr gossamer::Tile kTile = gossamer::kTileAvx2;
+}
+
+#include "kernels/winograd/body.h"
+
+void gossamer::winograd2_avx2(const ConvArgs& args) { winograd<2>(args); }
+void gossamer::winograd4_avx2(const ConvArgs& args) { winograd<4>(args); }
+void gossamer::winograd6_avx2(const ConvArgs& args) { winograd<6>(args); }
+#endif
