@@ -1,4 +1,6 @@
 // Conv.
+#include <algorithm>
+
 #include "kernels/conv/method.h"
 #include "runtime/errors.h"
 #include "runtime/window.h"
@@ -21,6 +23,18 @@ void infer_conv(Inference& n) {
   n.outputs = {window_output(x, w[0], read_window(n.node, x, kernel), n.node)};
 }
 
+// A convolution by single pixels does not care where rows end: fewer and longer ones leave fewer ragged ends.
+void merge_rows(ConvShape& s) {
+  constexpr int64_t kMostMerged = 1024;  // pixels
+  const bool pointwise = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
+  if (!pointwise || s.in_h != s.out_h || s.in_w != s.out_w) return;
+  int64_t merged = std::min(s.in_h, kMostMerged / s.in_w);
+  while (merged > 1 && s.in_h % merged != 0) --merged;
+  if (merged <= 1) return;
+  s.in_h = s.out_h = s.in_h / merged;
+  s.in_w = s.out_w = s.in_w * merged;
+}
+
 ConvShape conv_shape(const Build& b) {
   const Shape &x = b.shape(0), &w = b.shape(1);
   const Window window = read_window(b.node, x, Shape(w.begin() + 2, w.end()));
@@ -41,6 +55,7 @@ ConvShape conv_shape(const Build& b) {
   s.dilation_w = window.dilation[1];
   s.pad_top = window.begin[0];
   s.pad_left = window.begin[1];
+  merge_rows(s);
   return s;
 }
 

@@ -10,7 +10,7 @@ from gossamer import _native
 
 EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
-CONV_METHODS = {"conv", "depthwise", "winograd2", "winograd4", "winograd6"}
+CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winograd6"}
 FAMILIES = {
     "gemm", "codebook", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "qgemm",

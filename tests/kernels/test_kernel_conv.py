@@ -93,7 +93,7 @@ def inputs_of(case, edge):
 
 @pytest.mark.parametrize(
     ("row", "case"),
-    [(row, case) for row in rows_of("conv") for case in CONVOLUTIONS + DEPTHWISE]
+    [(row, case) for row in rows_of("conv") + rows_of("direct") for case in CONVOLUTIONS + DEPTHWISE]
     + [(row, case) for row in rows_of("depthwise") for case in DEPTHWISE],
 )
 @pytest.mark.parametrize("edge", [False, True])

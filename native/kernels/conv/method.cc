@@ -15,7 +15,7 @@ const ConvKernel& ConvMethod::kernel(Isa limit) const {
 double streaming_cycles(double floats, double times) { return floats <= (128 << 10) ? 0 : floats * times / 1.5; }
 
 std::span<const ConvMethod* const> conv_methods() {
-  static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kPackedConv};
+  static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kDirectConv, &kPackedConv};
   return all;
 }
 

@@ -38,6 +38,7 @@ std::span<const ConvMethod* const> conv_methods();
 std::vector<const ConvMethod*> conv_candidates(const ConvShape& shape, Isa isa);
 
 extern const ConvMethod& kPackedConv;
+extern const ConvMethod& kDirectConv;
 extern const ConvMethod& kDepthwiseConv;
 extern const ConvMethod& kWinograd2Conv;
 extern const ConvMethod& kWinograd4Conv;

@@ -37,11 +37,11 @@ class Packed final : public ConvMethod {
 };
 
 // Of the inner loop, a step of one tile takes as many cycles as it has fused multiply-adds, but no fewer than hide their
-// latency; packing takes a few per run of pixels, and one per pixel where they do not lie side by side.
+// latency; packing takes some per run of pixels, and some per pixel where they do not lie side by side.
 double Packed::cycles(const ConvShape& s, Tile tile) const {
   const auto height = static_cast<double>(tile_height(s.rows(), tile.rows));
   const int64_t runs = 1 + tile.width / std::max<int64_t>(s.out_w, 1);
-  const double packing = s.stride_w == 1 ? static_cast<double>(2 + 4 * runs) : static_cast<double>(tile.width) * 1.5;
+  const double packing = s.stride_w == 1 ? static_cast<double>(12 + 12 * runs) : static_cast<double>(tile.width) * 3;
   const double step = std::max(height * 2, 6.0) * static_cast<double>(weight_tiles(s, tile));
   const auto panels = static_cast<double>(tasks(s, tile));
   const double reading = streaming_cycles(static_cast<double>(weights_size(s, tile)), panels / static_cast<double>(s.groups));

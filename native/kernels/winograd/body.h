@@ -1,6 +1,7 @@
 // Included once per instruction set, after simd/*.h, with kTile defined.
 #pragma once
 
+#include "kernels/conv/store.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/winograd/transforms.h"
 #include "kernels/winograd/winograd.h"
@@ -111,9 +112,9 @@ void multiply(const gossamer::ConvArgs& a, const gossamer::WinogradPlan& plan, i
   }
 }
 
-// A^T p A + bias of one tile of kLanes output channels.
+// A^T p A of one tile of kLanes output channels.
 template <int kM>
-inline void transform_output(const float* from, int64_t position, V bias, float* to, int64_t row) {
+inline void transform_output(const float* from, int64_t position, float* to, int64_t row) {
   constexpr int kN = kM + 2;
   V half[kM][kN], p[kN], y[kM];  // half: [row of A^T p][column]
   for (int j = 0; j < kN; ++j) {
@@ -123,26 +124,7 @@ inline void transform_output(const float* from, int64_t position, V bias, float*
   }
   for (int i = 0; i < kM; ++i) {
     Transforms<kM>::output(half[i], y);
-    for (int j = 0; j < kM; ++j) (y[j] + bias).store(to + i * row + j * kLanes);
-  }
-}
-
-// A row of staged outputs, kLanes channels, to the planes of y.
-void store_row(const gossamer::ConvArgs& a, const float* stage, int channels, int64_t at, int64_t columns) {
-  const V low = V::broadcast(a.low), high = V::broadcast(a.high);
-  for (int64_t j = 0; j < columns; j += kLanes) {
-    V rows[kLanes];
-    for (int t = 0; t < kLanes; ++t) rows[t] = V::load(stage + (j + t) * kLanes);
-    transpose(rows);
-    const int n = static_cast<int>(columns - j < kLanes ? columns - j : kLanes);
-    for (int c = 0; c < channels; ++c) {
-      const int64_t to = at + c * a.shape.pixels() + j;
-      V x = rows[c];
-      if (a.residual) x = x + (n == kLanes ? V::load(a.residual + to) : V::load(a.residual + to, n));
-      x = clamp(x, low, high);
-      if (n == kLanes) x.store(a.y + to);
-      else x.store(a.y + to, n);
-    }
+    for (int j = 0; j < kM; ++j) y[j].store(to + i * row + j * kLanes);
   }
 }
 
@@ -157,13 +139,12 @@ void transform_segment_outputs(const gossamer::ConvArgs& a, const gossamer::Wino
   const float* from = a.scratch + plan.products + segment.at * plan.out_row;
   for (int64_t o = channel; o < end; o += kLanes, from += kLanes) {
     const int channels = static_cast<int>(end - o < kLanes ? end - o : kLanes);
-    const V bias = a.bias ? V::load(a.bias + o, channels) : V::zero();
     for (int64_t t = 0; t < segment.count; ++t) {
-      transform_output<kM>(from + t * plan.out_row, plan.out_position, bias, stage + t * kM * kLanes, row);
+      transform_output<kM>(from + t * plan.out_row, plan.out_position, stage + t * kM * kLanes, row);
     }
     const int64_t plane = (segment.image * s.out_channels + o) * s.pixels();
     for (int64_t i = 0; i < kM && y + i < s.out_h; ++i) {
-      store_row(a, stage + i * row, channels, plane + (y + i) * s.out_w + x, columns);
+      store_pixels(a, stage + i * row, kLanes, o, channels, plane + (y + i) * s.out_w + x, columns);
     }
   }
 }

@@ -93,7 +93,7 @@ double Winograd<kM>::cycles(const ConvShape& s, Tile tile) const {
   const double products = 1.1 * tiles * positions * static_cast<double>(s.in_channels * plan.panels * 2);
   const double vectors = static_cast<double>(ceil_div(s.in_channels, tile.width / 2)) + static_cast<double>(s.out_channels) / lanes;
   const double reading = streaming_cycles(static_cast<double>(weights_size(s, tile)), static_cast<double>(plan.blocks));
-  return std::max(products, reading) + tiles * vectors * (9 * positions);
+  return std::max(products, reading) + tiles * vectors * (18 * positions);
 }
 
 // [panel][position][C][panel's channels]; those past the last one are zero.
