@@ -2,14 +2,12 @@
 #pragma once
 
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/elementwise/exponential.h"
+#include "kernels/elementwise/special.h"
 
 namespace {
 
 using gossamer::Binary;
 using gossamer::Unary;
-
-inline V limit(V x, float low, float high) { return min_or_b(V::broadcast(high), max_or_b(V::broadcast(low), x)); }
 
 template <class Function>
 void map(int64_t n, const float* x, float* y, const Function& f) {
@@ -19,32 +17,31 @@ void map(int64_t n, const float* x, float* y, const Function& f) {
   if (left > 0) f(V::load(x + i, left)).store(y + i, left);
 }
 
-inline V sigmoid(V x) {
-  const V one = V::broadcast(1.0f);
-  return one / (one + exponential(V::zero() - x));
-}
-
-// tanh |x| = e / (e + 2) with e = e^(2 |x|) - 1; it is 1 in fp32 from 9.02 on.
-inline V hyperbolic_tangent(V x) {
-  const V e = expm1_positive(min_or_b(V::broadcast(20.0f), abs(x) + abs(x)));
-  const V t = e / (e + V::broadcast(2.0f));
-  return if_less(x, V::zero(), V::zero() - t, t);
-}
-
 void unary(const gossamer::UnaryArgs& u) {
   const auto over = [&u](const auto& f) { map(u.n, u.x, u.y, f); };
   const V a = V::broadcast(u.a), b = V::broadcast(u.b), zero = V::zero(), one = V::broadcast(1.0f);
   switch (u.op) {
     case Unary::abs: return over([](V x) { return abs(x); });
+    case Unary::ceil: return over([](V x) { return ceil(x); });
     case Unary::clip: return over([=](V x) { return min_or_b(b, max_or_b(a, x)); });
+    case Unary::elu:
+      return over([=](V x) { return if_less(x, zero, a * expm1_small(max_or_b(V::broadcast(-60.0f), x)), x); });
+    case Unary::erf: return over([](V x) { return error_function(x); });
     case Unary::exp: return over([](V x) { return exponential(x); });
+    case Unary::floor: return over([](V x) { return floor(x); });
+    case Unary::gelu: return over([](V x) { return gelu(x); });
+    case Unary::gelu_tanh: return over([](V x) { return gelu_tanh(x); });
     case Unary::hard_sigmoid: return over([=](V x) { return limit(fma(a, x, b), 0, 1); });
     case Unary::hard_swish:
       return over([=](V x) { return x * limit(fma(x, V::broadcast(1.0f / 6), V::broadcast(0.5f)), 0, 1); });
     case Unary::leaky_relu: return over([=](V x) { return if_less(x, zero, a * x, x); });
+    case Unary::log: return over([](V x) { return logarithm(x); });
     case Unary::neg: return over([=](V x) { return x * V::broadcast(-1.0f); });
     case Unary::reciprocal: return over([=](V x) { return one / x; });
+    case Unary::round: return over([](V x) { return round(x); });
     case Unary::sigmoid: return over([](V x) { return sigmoid(x); });
+    case Unary::sign: return over([](V x) { return sign(x); });
+    case Unary::softplus: return over([](V x) { return softplus(x); });
     case Unary::sqrt: return over([](V x) { return sqrt(x); });
     case Unary::tanh: return over([](V x) { return hyperbolic_tangent(x); });
     default: return gossamer::unary_scalar(u);

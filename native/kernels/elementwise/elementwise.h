@@ -11,31 +11,31 @@ namespace gossamer {
 // y = f(x); a and b are the parameters that the comment names.
 enum class Unary {
   abs,
-  clip,          // min(b, max(a, x)); Relu is a = 0, b = inf
-  exp,
-  hard_sigmoid,  // clip(a x + b, 0, 1)
-  hard_swish,    // x clip(x / 6 + 1/2, 0, 1)
-  leaky_relu,    // x < 0 ? a x : x
-  neg,
-  reciprocal,
-  sigmoid,       // 1 / (1 + e^-x)
-  sqrt,
-  tanh,
-  // From here on one element at a time, through the C library, on every instruction set.
   ceil,
-  cos,
+  clip,          // min(b, max(a, x)); Relu is a = 0, b = inf
   elu,           // x < 0 ? a (e^x - 1) : x
   erf,
+  exp,
   floor,
   gelu,          // x (1 + erf(x / sqrt 2)) / 2
   gelu_tanh,     // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+  hard_sigmoid,  // clip(a x + b, 0, 1)
+  hard_swish,    // x clip(x / 6 + 1/2, 0, 1)
+  leaky_relu,    // x < 0 ? a x : x
   log,
+  neg,
+  reciprocal,
   round,         // to the nearest, ties to even
+  sigmoid,       // 1 / (1 + e^-x)
   sign,
-  sin,
   softplus,      // log(1 + e^x)
+  sqrt,
+  tanh,
+  // From here on one element at a time, through the C library, on every instruction set.
+  cos,
+  sin,
 };
-inline constexpr Unary kFirstScalarUnary = Unary::ceil, kLastUnary = Unary::softplus;
+inline constexpr Unary kFirstScalarUnary = Unary::cos, kLastUnary = Unary::sin;
 
 struct UnaryArgs {
   Unary op;

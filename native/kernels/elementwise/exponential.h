@@ -31,8 +31,8 @@ inline V exponential(V x) {
   return p * power_of_two(half) * power_of_two(n - half);
 }
 
-// For 0 <= x <= 60.
-inline V expm1_positive(V x) {
+// e^x - 1 for -60 <= x <= 60.
+inline V expm1_small(V x) {
   V n;
   const V r = split(x, n);
   const V scale = power_of_two(n);

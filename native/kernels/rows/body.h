@@ -63,14 +63,20 @@ float sum_of(const float* x, int64_t n, const Function& f) {
 
 void softmax_row(const float* x, int64_t n, bool logarithm, float* y) {
   const V largest = V::broadcast(fold(x, n, max_nan));
-  const float sum = sum_of(x, n, [=](V v) { return exponential(v - largest); });
-  const V shift = V::broadcast(logarithm ? gossamer::natural_logarithm(sum) : 0.0f);
-  const V scale = V::broadcast(1.0f / sum);
-  for (int64_t i = 0; i < n; i += V::kLanes) {
-    const int left = lanes_left(n, i);
-    const V v = vector_or_part(x + i, left) - largest;
-    store_part(logarithm ? v - shift : exponential(v) * scale, y + i, left);
+  const auto map = [n](const float* from, float* to, const auto& f) {
+    for (int64_t i = 0; i < n; i += V::kLanes) {
+      const int left = lanes_left(n, i);
+      store_part(f(vector_or_part(from + i, left)), to + i, left);
+    }
+  };
+  if (logarithm) {
+    const float sum = sum_of(x, n, [=](V v) { return exponential(v - largest); });
+    const V shift = V::broadcast(gossamer::natural_logarithm(sum));
+    return map(x, y, [=](V v) { return v - largest - shift; });
   }
+  map(x, y, [=](V v) { return exponential(v - largest); });
+  const V scale = V::broadcast(1.0f / sum_of(y, n, [](V v) { return v; }));
+  map(y, y, [=](V v) { return v * scale; });
 }
 
 void softmax_columns(const float* x, int64_t n, int64_t inner, int lanes, bool logarithm, float* y) {

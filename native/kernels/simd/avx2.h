@@ -103,6 +103,13 @@ inline void transpose(V (&rows)[8]) {
   }
 }
 
+inline V split_binary(V x, V& n) {
+  const __m256i bits = _mm256_castps_si256(x.v);
+  const __m256i exponent = _mm256_srai_epi32(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f3504f3)), 23);
+  n.v = _mm256_cvtepi32_ps(exponent);
+  return {_mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_slli_epi32(exponent, 23)))};
+}
+
 inline constexpr int kSmallCodebook = 16;
 
 template <bool kSmall>

@@ -105,6 +105,13 @@ inline void transpose(V (&rows)[16]) {
   }
 }
 
+inline V split_binary(V x, V& n) {
+  const __m512i bits = _mm512_castps_si512(x.v);
+  const __m512i exponent = _mm512_srai_epi32(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x3f3504f3)), 23);
+  n.v = _mm512_cvtepi32_ps(exponent);
+  return {_mm512_castsi512_ps(_mm512_sub_epi32(bits, _mm512_slli_epi32(exponent, 23)))};
+}
+
 inline constexpr int kSmallCodebook = 32;
 
 template <bool kSmall>

@@ -111,6 +111,17 @@ inline void transpose(V (&rows)[4]) {
   }
 }
 
+// x = m 2^n with m in [sqrt(1/2), sqrt(2)) and whole n, for a positive and normal x: returns m.
+inline V split_binary(V x, V& n) {
+  typedef int32_t Ints __attribute__((vector_size(16)));
+  union { V::Native f; Ints i; } bits;
+  bits.f = x.v;
+  const Ints exponent = (bits.i - 0x3f3504f3) >> 23;
+  bits.i -= exponent << 23;
+  n.v = __builtin_convertvector(exponent, V::Native);
+  return {bits.f};
+}
+
 // A codebook of at most 65536 centroids, looked up by kLanes indices at a time.
 template <bool kSmall>
 struct Centroids {
