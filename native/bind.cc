@@ -492,6 +492,10 @@ static void bind_row_checks(nb::module_& m) {
     return engine::UnaryArgs{static_cast<engine::Unary>(f.number("op", 0)), f.number<int64_t>("n", 0), x, y,
                              f.number("a", 0.0f), f.number("b", 0.0f)};
   });
+  plain("check_round", engine::check_round, [](Fields& f, const float* x, float* y) {
+    return engine::RoundArgs{f.number<int64_t>("n", 0), x, y, f.number("scale", 1.0f), f.number("zero", 0.0f),
+                             f.number("low", 0.0f), f.number("high", 255.0f)};
+  });
   plain("check_binary", engine::check_binary, [](Fields& f, const float* x, float* y) {
     return engine::BinaryArgs{static_cast<engine::Binary>(f.number("op", 0)), f.number<int64_t>("n", 0), x,
                               f.array<const float>("b"), y, f.number("a_step", 1), f.number("b_step", 1), f.low(), f.high()};

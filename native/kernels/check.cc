@@ -52,6 +52,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kPoolKernels, all);
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
+  add_rows(kRoundKernels, all);
   add_rows(kUnaryKernels, all);
   add_rows(kBinaryKernels, all);
   add_rows(kAffineKernels, all);
@@ -127,6 +128,7 @@ void check_sparse(const std::string& name, SparseArgs args) {
   check_plain(kSparseKernels, sparse_reference, name, args);
 }
 
+void check_round(const std::string& name, const RoundArgs& args) { check_plain(kRoundKernels, round_reference, name, args); }
 void check_unary(const std::string& name, const UnaryArgs& args) { check_plain(kUnaryKernels, unary_reference, name, args); }
 void check_binary(const std::string& name, const BinaryArgs& args) { check_plain(kBinaryKernels, binary_reference, name, args); }
 void check_affine(const std::string& name, const AffineArgs& args) { check_plain(kAffineKernels, affine_reference, name, args); }

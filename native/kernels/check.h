@@ -34,6 +34,7 @@ void check_conv(const std::string& row, ConvArgs args);  // a row of any method 
 void check_pool(const std::string& row, PoolArgs args);
 void check_qgemm(const std::string& row, QgemmArgs args);
 void check_sparse(const std::string& row, SparseArgs args);
+void check_round(const std::string& row, const RoundArgs& args);
 void check_unary(const std::string& row, const UnaryArgs& args);
 void check_binary(const std::string& row, const BinaryArgs& args);
 void check_affine(const std::string& row, const AffineArgs& args);

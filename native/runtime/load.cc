@@ -7,6 +7,7 @@
 #include "runtime/control.h"
 #include "runtime/errors.h"
 #include "runtime/quantized.h"
+#include "runtime/transformer.h"
 
 namespace gossamer {
 namespace {
@@ -306,6 +307,7 @@ void prepare(Model& model, Isa isa) {
   check_nodes(model, model.nodes, isa);
   // Quantized weights stay as they are until it is known whether an integer kernel takes them.
   fold_constants(model, model.nodes, isa, [](const Node& node) { return node.op == "DequantizeLinear"; });
+  fuse_transformer_patterns(model);
   rewrite_quantized(model, isa);
   fold_constants(model, model.nodes, isa, [](const Node&) { return false; });
   fold_norms(model);

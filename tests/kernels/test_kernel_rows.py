@@ -72,6 +72,17 @@ def test_approximations_hold_over_their_whole_range(row, name):
     within(name, got, x, exact, UNARY[op][2])
 
 
+@pytest.mark.parametrize("row", rows_of("round"))
+@pytest.mark.parametrize("steps", [(0.5, 128, 0, 255), (0.037, 3, 0, 255), (1.7e-3, -5, -128, 127)])
+def test_round_is_quantization_and_back(row, steps):
+    scale, zero, low, high = steps
+    x = np.r_[floats(3, 100) * 40 * scale, np.arange(-9, 9) * scale / 2, np.inf, -np.inf, np.nan].astype(np.float32)
+    got, wanted = both(row, x.shape, n=len(x), x=x, scale=scale, zero=zero, low=low, high=high)
+    np.testing.assert_array_equal(got, wanted)
+    assert got[-1] == np.float32(scale) * (low - zero)
+    assert len(np.unique(got)) > 10
+
+
 @pytest.mark.parametrize("row", rows_of("binary"))
 @pytest.mark.parametrize("op", range(7), ids=["add", "sub", "mul", "div", "max", "min", "pow"])
 @pytest.mark.parametrize("steps", [(1, 1), (0, 1), (1, 0)])

@@ -4,6 +4,7 @@
 #include "kernels/elementwise/body.h"
 
 namespace gossamer {
+void round_avx512(const RoundArgs& args) { ::round_to_steps(args); }
 void unary_avx512(const UnaryArgs& args) { ::unary(args); }
 void binary_avx512(const BinaryArgs& args) { ::binary(args); }
 void affine_avx512(const AffineArgs& args) { ::affine(args); }

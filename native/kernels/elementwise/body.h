@@ -48,6 +48,12 @@ void unary(const gossamer::UnaryArgs& u) {
   }
 }
 
+// round(x / scale) + zero in [low, high] is round(x / scale) in [low - zero, high - zero].
+void round_to_steps(const gossamer::RoundArgs& r) {
+  const V scale = V::broadcast(r.scale), low = V::broadcast(r.low - r.zero), high = V::broadcast(r.high - r.zero);
+  map(r.n, r.x, r.y, [=](V x) { return scale * round(min_or_b(max_or_b(x / scale, low), high)); });
+}
+
 inline V lanes_of(const float* p, int64_t i, int step, int n) {
   if (step == 0) return V::broadcast(*p);
   return n == V::kLanes ? V::load(p + i) : V::load(p + i, n);

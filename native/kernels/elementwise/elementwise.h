@@ -69,10 +69,23 @@ struct AffineArgs {
   float low = 0, high = 0;
 };
 
+// y = scale (clamp(round(x / scale) + zero, low, high) - zero): to the steps of an 8-bit quantization and back. NaN becomes
+// the lowest step.
+struct RoundArgs {
+  int64_t n = 0;
+  const float* x = nullptr;
+  float* y = nullptr;  // may be x
+  float scale = 1, zero = 0, low = 0, high = 255;
+};
+
+extern const Row<void (*)(const RoundArgs&)> kRoundKernels[kRowCount];
 extern const Row<void (*)(const UnaryArgs&)> kUnaryKernels[kRowCount];
 extern const Row<void (*)(const BinaryArgs&)> kBinaryKernels[kRowCount];
 extern const Row<void (*)(const AffineArgs&)> kAffineKernels[kRowCount];
 
+void round_portable(const RoundArgs&);
+void round_avx2(const RoundArgs&);
+void round_avx512(const RoundArgs&);
 void unary_portable(const UnaryArgs&);
 void unary_avx2(const UnaryArgs&);
 void unary_avx512(const UnaryArgs&);

@@ -57,6 +57,13 @@ inline void unary_reference(const UnaryArgs& u) {
   for (int64_t i = 0; i < u.n; ++i) u.y[i] = static_cast<float>(unary_reference_one(u.op, u.x[i], u.a, u.b));
 }
 
+inline void round_reference(const RoundArgs& r) {
+  for (int64_t i = 0; i < r.n; ++i) {
+    const float steps = std::nearbyint(r.x[i] / r.scale) + r.zero;
+    r.y[i] = r.scale * ((steps >= r.low ? steps > r.high ? r.high : steps : r.low) - r.zero);
+  }
+}
+
 inline void binary_reference(const BinaryArgs& g) {
   for (int64_t i = 0; i < g.n; ++i) {
     const double y = binary_reference_one(g.op, g.a[i * g.a_step], g.b[i * g.b_step]);

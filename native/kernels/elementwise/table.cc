@@ -5,6 +5,7 @@
 
 namespace gossamer {
 
+const Row<void (*)(const RoundArgs&)> kRoundKernels[kRowCount] = GOSSAMER_ROWS("round", round);
 const Row<void (*)(const UnaryArgs&)> kUnaryKernels[kRowCount] = GOSSAMER_ROWS("unary", unary);
 const Row<void (*)(const BinaryArgs&)> kBinaryKernels[kRowCount] = GOSSAMER_ROWS("binary", binary);
 const Row<void (*)(const AffineArgs&)> kAffineKernels[kRowCount] = GOSSAMER_ROWS("affine", affine);
