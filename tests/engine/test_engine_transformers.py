@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from gossamer import _native
 from gossamer.engine import Engine
-from gossamer.onnx import from_proto
+from gossamer.onnx import load
 
 ISAS = _native.machine_isas()
 SQRT2, HALF, ONE = np.float32(np.sqrt(2)), np.float32(0.5), np.float32(1)
@@ -26,11 +26,11 @@ def network(nodes, inputs, output, **constants):
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
 
 
 def check(model, operators, given, isa, atol=2e-6):
-    engine = Engine(from_proto(model), isa=isa)
+    engine = Engine(load(model), isa=isa)
     got, wanted = engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0]
     np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=atol)
     assert [step.operator for step in engine.explain()] == operators
@@ -45,13 +45,13 @@ GELU = {
               ("Mul", "x d", "y", {})],
     "half last": [("Mul", "x s", "a", {}), ("Erf", "a", "b", {}), ("Add", "one b", "c", {}), ("Mul", "c x", "d", {}),
                   ("Mul", "d half", "y", {})],
-    "half first": [("Div", "x r", "a", {}), ("Erf", "a", "b", {}), ("Add", "b one", "c", {}), ("Mul", "x half", "d", {}),
-                   ("Mul", "d c", "y", {})],
+    "half first": [("Div", "x r", "a", {}), ("Erf", "a", "b", {}), ("Add", "b one", "c", {}),
+                   ("Mul", "x half", "d", {}), ("Mul", "d c", "y", {})],
     "tanh": [("Pow", "x three", "p", {}), ("Mul", "p k", "a", {}), ("Add", "x a", "b", {}), ("Mul", "b w", "c", {}),
              ("Tanh", "c", "d", {}), ("Add", "d one", "e", {}), ("Mul", "half x", "f", {}), ("Mul", "f e", "y", {})],
     "cube by hand": [("Mul", "x x", "q", {}), ("Mul", "q x", "p", {}), ("Mul", "p k", "a", {}), ("Add", "x a", "b", {}),
-                     ("Mul", "b w", "c", {}), ("Tanh", "c", "d", {}), ("Add", "d one", "e", {}), ("Mul", "half x", "f", {}),
-                     ("Mul", "f e", "y", {})],
+                     ("Mul", "b w", "c", {}), ("Tanh", "c", "d", {}), ("Add", "d one", "e", {}),
+                     ("Mul", "half x", "f", {}), ("Mul", "f e", "y", {})],
 }  # fmt: skip
 NUMBERS = {
     "r": SQRT2, "s": ONE / SQRT2, "one": ONE, "half": HALF, "three": np.float32(3), "k": np.float32(0.044715),
@@ -69,13 +69,14 @@ def test_gelu(form, isa):
 
 def test_what_is_almost_gelu_is_not_taken_for_it():
     model = network(GELU["torch"], {"x": [3, 5]}, "y", **{"r": SQRT2, "one": ONE, "half": np.float32(0.6)})
-    engine = Engine(from_proto(model))
+    engine = Engine(load(model))
     assert "Gelu" not in [step.operator for step in engine.explain()]
 
 
 NORM = [
-    ("ReduceMean", "x axes", "m", {}), ("Sub", "x m", "d", {}), ("Pow", "d two", "q", {}), ("ReduceMean", "q axes", "v", {}),
-    ("Add", "v eps", "e", {}), ("Sqrt", "e", "s", {}), ("Div", "d s", "n", {}), ("Mul", "n w", "p", {}),
+    ("ReduceMean", "x axes", "m", {}), ("Sub", "x m", "d", {}), ("Pow", "d two", "q", {}),
+    ("ReduceMean", "q axes", "v", {}), ("Add", "v eps", "e", {}),
+    ("Sqrt", "e", "s", {}), ("Div", "d s", "n", {}), ("Mul", "n w", "p", {}),
     ("Add", "p b", "y", {}),
 ]  # fmt: skip
 
@@ -83,16 +84,26 @@ NORM = [
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("squared", ["Pow", "Mul"])
 def test_layer_normalization(isa, squared):
-    nodes = [("Mul", "d d", "q", {}) if op == "Pow" and squared == "Mul" else (op, *rest) for op, *rest in NORM]
+    nodes = [
+        ("Mul", "d d", "q", {}) if op == "Pow" and squared == "Mul" else (op, *rest) for op, *rest in NORM
+    ]
     constants = {"axes": np.int64([-1]), "eps": np.float32(1e-5), "w": normal(2, 7), "b": normal(3, 7)}
     if squared == "Pow":
         constants["two"] = np.float32(2)
-    check(network(nodes, {"x": [2, 3, 7]}, "y", **constants), ["LayerNormalization"], {"x": normal(1, 2, 3, 7)}, isa)
+    check(
+        network(nodes, {"x": [2, 3, 7]}, "y", **constants),
+        ["LayerNormalization"],
+        {"x": normal(1, 2, 3, 7)},
+        isa,
+    )
 
 
 def attention(mask=None, rounding=False, turned="0231", keeps_heads=False, nan=False):
     """Nodes of attention over (batch, rows, heads x depth), and their constants."""
-    nodes, constants = [], {"split": np.int64([0, 0, 3, 8]), "joined": np.int64([0, 0, 24]), "root": np.float32(8**0.5)}
+    nodes, constants = (
+        [],
+        {"split": np.int64([0, 0, 3, 8]), "joined": np.int64([0, 0, 24]), "root": np.float32(8**0.5)},
+    )
 
     def rounded(name, scale, zero=120):
         if not rounding:
@@ -146,14 +157,16 @@ def run_attention(isa, rows, **form):
     shape = {name: [2, rows, 24] for name in "qkv"}
     model = network(nodes, shape, "y", **constants)
     given = {name: normal(ord(name), *size) for name, size in shape.items()}
-    return model, given, Engine(from_proto(model), isa=isa)
+    return model, given, Engine(load(model), isa=isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("form", FORMS)
 def test_attention(form, isa):
     model, given, engine = run_attention(isa, 40, **FORMS[form])
-    np.testing.assert_allclose(engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6)
+    np.testing.assert_allclose(
+        engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6
+    )
     assert [step.operator for step in engine.explain()] == ["gossamer.Attention"]
 
 
@@ -161,8 +174,10 @@ def test_attention(form, isa):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_attention_of_any_length(rows, threads):
     model, given, engine = run_attention(None, rows)
-    assert np.array_equal(engine(*given.values()), Engine(from_proto(model), threads=threads)(*given.values()))
-    np.testing.assert_allclose(engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6)
+    assert np.array_equal(engine(*given.values()), Engine(load(model), threads=threads)(*given.values()))
+    np.testing.assert_allclose(
+        engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -176,7 +191,9 @@ def test_attention_that_rounds_to_bytes(isa):
 
 def test_attention_without_the_last_transposition():
     model, given, engine = run_attention(None, 17, keeps_heads=True)
-    np.testing.assert_allclose(engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6)
+    np.testing.assert_allclose(
+        engine(*given.values()), ReferenceEvaluator(model).run(None, given)[0], rtol=1e-4, atol=2e-6
+    )
     assert engine.explain()[0].operator == "gossamer.Attention"
 
 
@@ -185,7 +202,7 @@ def test_scores_that_are_an_output_are_computed():
     model = network(nodes, {name: [2, 9, 24] for name in "qkv"}, "y", **constants)
     model.graph.output.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, None))
     given = {name: normal(ord(name), 2, 9, 24) for name in "qkv"}
-    outputs, wanted = Engine(from_proto(model))(*given.values()), ReferenceEvaluator(model).run(None, given)
+    outputs, wanted = Engine(load(model))(*given.values()), ReferenceEvaluator(model).run(None, given)
     for got, array in zip(outputs.values(), wanted, strict=True):
         np.testing.assert_allclose(got, array, rtol=1e-4, atol=2e-6)
 
@@ -194,7 +211,7 @@ def test_shapes_that_do_not_fit_are_an_error():
     nodes, constants = attention(mask=np.zeros((1, 1, 5, 5), np.float32))
     model = network(nodes, {name: [2, 9, 24] for name in "qkv"}, "y", **constants)
     with pytest.raises(Exception, match="attention do not fit"):
-        Engine(from_proto(model))(*(normal(1, 2, 9, 24) for _ in "qkv"))
+        Engine(load(model))(*(normal(1, 2, 9, 24) for _ in "qkv"))
 
 
 def test_no_file_may_name_an_operator_of_the_engine():
@@ -209,4 +226,4 @@ def test_no_file_may_name_an_operator_of_the_engine():
         ir_version=10,
     )
     with pytest.raises(Exception, match=r"gossamer\.Attention"):
-        Engine(from_proto(model))
+        Engine(load(model))
