@@ -445,8 +445,12 @@ static engine::QgemmEdge qgemm_edge_fields(Fields& f) {
   e.right_shift = f.array<const int32_t>("right_shift");
   e.residual = f.array<const void>("residual");
   e.residual_signed = f.number("residual_signed", false);
-  e.residual_zero = whole("residual_zero", 0);
+  e.rounds_mid = f.number("rounds_mid", false);
+  e.mid_low = f.number("mid_low", 0.0f);
+  e.mid_high = f.number("mid_high", 255.0f);
+  e.keep = f.number("keep", 1.0f);
   e.residual_scale = f.number("residual_scale", 0.0f);
+  e.residual_shift = f.number("residual_shift", 0.0f);
   e.zero = whole("zero", 0);
   e.least = whole("least", 0);
   e.most = whole("most", 255);

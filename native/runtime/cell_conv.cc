@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/product_conv.h"
+
 namespace gossamer {
 namespace {
 
@@ -15,11 +17,10 @@ struct CellStep {
   std::vector<float> scale, shift;
   CellEpilogue epilogue;
   bool bytes, float_out;
-  uint32_t fill;
   int64_t in_planes;
-  Slot x, y, residual, copy;
+  CellCopy copy;
+  Slot y, residual;
 
-  int64_t in_image() const { return in_planes * shape.in_h * shape.in_w; }  // cells
   int64_t out_image() const {
     const bool cells = bytes && !float_out;
     return (cells ? (shape.out_channels + 3) / 4 : shape.out_channels) * shape.pixels();
@@ -30,7 +31,7 @@ struct CellStep {
 
 CellConvArgs CellStep::args(const Run& run, int64_t image) const {
   CellConvArgs a;
-  a.in = run.at<uint32_t>(copy == kNoSlot ? x : copy) + (copy == kNoSlot ? image * in_image() : 0);
+  a.in = copy.input(run, planes, in_planes, shape, image);
   a.weights = weights->view();
   a.at = planes.positions();
   a.initial = initial.data();
@@ -48,11 +49,6 @@ CellConvArgs CellStep::args(const Run& run, int64_t image) const {
 
 void CellStep::run(const Run& run) const {
   for (int64_t image = 0; image < shape.batch; ++image) {
-    if (copy != kNoSlot) {
-      run.pool->share(in_planes, [&](int64_t begin, int64_t end, int) {
-        planes.copy(run.at<uint32_t>(x) + image * in_image(), fill, run.at<uint32_t>(copy), begin, end);
-      });
-    }
     const CellConvArgs whole = args(run, image);
     const bool by_tiles = whole.tile_end >= 4 * run.pool->threads();
     run.pool->share(by_tiles ? whole.tile_end : whole.unit_end, [&](int64_t begin, int64_t end, int) {
@@ -71,17 +67,8 @@ std::vector<Element> filled_up(const void* values, int64_t rows) {
   return all;
 }
 
-std::string key(const CellConv& conv, const CellPlanes& planes) {
-  std::string text = "cells:" + std::to_string(conv.weight_value) + (planes.copies() ? ":copied" : "");
-  const ConvShape& s = conv.shape;
-  for (const int64_t size : {s.in_h, s.in_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, s.out_h, s.out_w}) {
-    text += ":" + std::to_string(size);
-  }
-  return text;
-}
-
 std::shared_ptr<const CellWeights> packed_weights(Build& b, const CellConv& conv, const CellPlanes& planes, CellForm form) {
-  const auto made = b.packed.get(key(conv, planes), [&]() -> PackedWeights::Memory {
+  const auto made = b.packed.get("cells:" + cell_conv_key(conv, planes), [&]() -> PackedWeights::Memory {
     return std::make_shared<const CellWeights>(
         conv.byte_weights ? pack_cell_weights(conv.shape, planes, conv.byte_weights, form)
                           : pack_cell_weights(conv.shape, planes, conv.float_weights));
@@ -89,7 +76,30 @@ std::shared_ptr<const CellWeights> packed_weights(Build& b, const CellConv& conv
   return std::static_pointer_cast<const CellWeights>(made);
 }
 
+// Whether most cells of weights are there, so that leaving out the others brings nothing.
+bool is_dense(const CellWeights& w) { return 10 * w.kept > 8 * w.all; }
+
 }  // namespace
+
+CellCopy::CellCopy(Build& b, const CellConv& conv, const CellPlanes& planes)
+    : x_(conv.x), copy_(planes.copies() ? b.scratch(planes.cells() * 4) : kNoSlot), fill_(conv.byte_weights ? conv.fill * 0x01010101u : 0u) {}
+
+const uint32_t* CellCopy::input(const Run& run, const CellPlanes& planes, int64_t in_planes, const ConvShape& s, int64_t image) const {
+  const uint32_t* x = run.at<uint32_t>(x_) + image * in_planes * s.in_h * s.in_w;
+  if (copy_ == kNoSlot) return x;
+  uint32_t* copy = run.at<uint32_t>(copy_);
+  run.pool->share(in_planes, [&](int64_t begin, int64_t end, int) { planes.copy(x, fill_, copy, begin, end); });
+  return copy;
+}
+
+std::string cell_conv_key(const CellConv& conv, const CellPlanes& planes) {
+  std::string text = std::to_string(conv.weight_value) + (planes.copies() ? ":copied" : "");
+  const ConvShape& s = conv.shape;
+  for (const int64_t size : {s.in_h, s.in_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, s.out_h, s.out_w}) {
+    text += ":" + std::to_string(size);
+  }
+  return text;
+}
 
 Step cell_conv_step(Build& b, const CellConv& conv) {
   const bool bytes = conv.byte_weights;
@@ -97,11 +107,12 @@ Step cell_conv_step(Build& b, const CellConv& conv) {
   const ConvShape& s = conv.shape;
   const int64_t in_planes = bytes ? (s.in_channels + 3) / 4 : s.in_channels;
   const CellPlanes planes(s, in_planes, b.in_arena(conv.x));
+  const auto weights = packed_weights(b, conv, planes, kernel.form);
+  if (bytes && is_dense(*weights) && prefers_product(conv, planes, kernel.lanes)) return product_conv_step(b, conv, planes);
   auto step = std::make_shared<CellStep>(CellStep{
-      s, planes, &kernel, packed_weights(b, conv, planes, kernel.form), filled_up<int32_t>(conv.initial, s.out_channels),
+      s, planes, &kernel, weights, filled_up<int32_t>(conv.initial, s.out_channels),
       filled_up<float>(conv.scale, s.out_channels), filled_up<float>(conv.shift, s.out_channels), conv.epilogue, bytes,
-      conv.float_out, bytes ? conv.fill * 0x01010101u : 0u, in_planes, conv.x, conv.y, conv.residual,
-      planes.copies() ? b.scratch(planes.cells() * 4) : kNoSlot});
+      conv.float_out, in_planes, CellCopy(b, conv, planes), conv.y, conv.residual});
   const CellWeights& w = *step->weights;
   const int64_t macs = s.batch * s.pixels() * w.kept * (bytes ? 4 : 1);
   return {[step](const Run& run) { step->run(run); }, kernel.name, "", macs, w.bytes()};

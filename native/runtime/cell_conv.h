@@ -20,6 +20,21 @@ struct CellConv {
   Slot x = kNoSlot, y = kNoSlot, residual = kNoSlot;
 };
 
+// The input as the kernel reads it: where it is, or copied with its padding.
+class CellCopy {
+ public:
+  CellCopy(Build& b, const CellConv& conv, const CellPlanes& planes);
+  // The cells of one image; copies them where that is needed.
+  const uint32_t* input(const Run& run, const CellPlanes& planes, int64_t in_planes, const ConvShape& shape, int64_t image) const;
+
+ private:
+  Slot x_, copy_;
+  uint32_t fill_;
+};
+
+// Names the packed weights of a convolution: their layout depends on the input's size.
+std::string cell_conv_key(const CellConv& conv, const CellPlanes& planes);
+
 Step cell_conv_step(Build& b, const CellConv& conv);
 
 }  // namespace gossamer

@@ -14,16 +14,37 @@
 namespace gossamer {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// The largest magnitude that a sum, and what it becomes before rounding, may have.
-constexpr double kMostSum = 2147483647.0, kMostScaled = 1e9;
+constexpr double kMostInt32 = 2147483647.0;
 
 // A tensor in cells: the value, its number of channels, and where the step stands that makes it.
 struct InCells {
   int value;
   int64_t channels;
   size_t node;
+};
+
+// What the sums of a product of bytes start from, and what makes results of them; one number for each output channel.
+struct Sums {
+  std::vector<int32_t> initial;
+  std::vector<float> scale, shift;
+
+  // Nothing where a sum, or what becomes a byte, could leave int32.
+  static std::optional<Sums> of(const Quantization& x, const ByteWeights& w, const std::vector<double>& bias, const Tail& tail) {
+    const auto depth = static_cast<double>(w.values.size()) / static_cast<double>(w.shape[0]);
+    const double step = tail.quantization ? double{tail.quantization->scale} : 1.0;
+    Sums sums;
+    for (size_t o = 0; o < bias.size(); ++o) {
+      // sum of (x - zero) w = sum of x w - zero sum of w; and the bias, to the nearest step of the sum.
+      const double product_step = double{x.scale} * w.scales[o], steps = std::nearbyint(bias[o] / product_step);
+      const double start = steps - static_cast<double>(x.zero) * w.sum(static_cast<int64_t>(o));
+      const double most = std::abs(start) + depth * 255 * 128;
+      if (!(most < kMostInt32) || (tail.quantization && !(product_step / step * most < kMostInt32))) return std::nullopt;
+      sums.initial.push_back(static_cast<int32_t>(start));
+      sums.scale.push_back(static_cast<float>(product_step / step));
+      sums.shift.push_back(static_cast<float>((bias[o] - steps * product_step) / step));
+    }
+    return sums;
+  }
 };
 
 class Rewriter {
@@ -67,6 +88,7 @@ class Rewriter {
 
   bool rewrite(const Node& node) {
     if (node.op == "Conv") return conv(node);
+    if (node.op == "Gemm" || node.op == "MatMul") return product(node);
     if (node.op == "Add") return add(node);
     if (node.op == "MaxPool") return max_pool(node);
     if (node.op == "ReduceMean" || node.op == "GlobalAveragePool") return mean(node);
@@ -120,31 +142,15 @@ class Rewriter {
     const auto x = patterns_.quantized(node.inputs[0]);
     const auto w = patterns_.weights(node.inputs[1]);
     if (!x || !w || w->shape.size() < 3 || w->shape.size() > 4) return false;
-    const int64_t groups = node.integer("group", 1), rows = w->shape[0], depth = product(w->shape, 1, w->shape.size());
-    if (groups < 1 || rows < 1 || rows % groups || depth > kMostByteTerms) return false;
+    const int64_t groups = node.integer("group", 1), rows = w->shape[0];
     const auto bias = patterns_.channel_values(node.has_input(2) ? node.inputs[2] : kAbsent, rows);
-    if (!bias) return false;
+    if (groups < 1 || rows % groups || !bias) return false;
     const Tail tail = patterns_.tail(node.outputs[0]);
-    const double step = tail.quantization ? double{tail.quantization->scale} : 1.0;
-    std::vector<int32_t> initial(static_cast<size_t>(rows));
-    std::vector<float> scale, shift;
-    for (int64_t o = 0; o < rows; ++o) {
-      // sum of (x - zero) w = sum of x w - zero sum of w; and the bias, to the nearest step of the sum.
-      const auto i = static_cast<size_t>(o);
-      const double product_step = double{x->scale} * w->scales[i], steps = std::nearbyint((*bias)[i] / product_step);
-      const double start = steps - static_cast<double>(x->zero) * w->sum(o);
-      if (!(std::abs(start) + static_cast<double>(depth) * 255 * 128 < kMostSum)) return false;
-      if (!(product_step / step * kMostSum < kMostScaled * 100)) return false;
-      initial[i] = static_cast<int32_t>(start);
-      scale.push_back(static_cast<float>(product_step / step));
-      shift.push_back(static_cast<float>(((*bias)[i] - steps * product_step) / step));
-    }
+    const auto sums = Sums::of(*x, *w, *bias, tail);
+    if (!sums) return false;
     Node fused = attributes_of(node, *x, tail);
-    const Shape channels{rows};
-    fused.inputs = {cells(x->value, *x, w->shape[1] * groups), new_constant(name_of(node.inputs[1]), DType::int8, w->shape, w->values),
-                    new_constant(node.name + ".initial", DType::int32, channels, initial),
-                    new_constant(node.name + ".scale", DType::float32, channels, scale),
-                    new_constant(node.name + ".shift", DType::float32, channels, shift)};
+    fused.inputs = {cells(x->value, *x, w->shape[1] * groups)};
+    add_constants(node, *w, *sums, fused);
     absorb(tail);
     if (tail.quantization) {
       define(tail.value, *tail.quantization, rows, std::move(fused));
@@ -153,6 +159,52 @@ class Rewriter {
       emit(std::move(fused));
     }
     return true;
+  }
+
+  void add_constants(const Node& node, const ByteWeights& w, const Sums& sums, Node& fused) {
+    const Shape channels{w.shape[0]};
+    fused.inputs.push_back(new_constant(name_of(node.inputs[1]), DType::int8, w.shape, w.values));
+    fused.inputs.push_back(new_constant(node.name + ".initial", DType::int32, channels, sums.initial));
+    fused.inputs.push_back(new_constant(node.name + ".scale", DType::float32, channels, sums.scale));
+    fused.inputs.push_back(new_constant(node.name + ".shift", DType::float32, channels, sums.shift));
+  }
+
+  // --- product ---------------------------------------------------------------------------------------------------------
+
+  // x W with x (..., K) and constant W; with the bias that Gemm has, or that a single Add brings.
+  bool product(const Node& node) {
+    const bool gemm = node.op == "Gemm";
+    if (gemm && (node.integer("transA", 0) || node.real("alpha", 1) != 1 || node.real("beta", 1) != 1)) return false;
+    const auto x = patterns_.quantized(node.inputs[0]);
+    const auto w = patterns_.weights(node.inputs[1], gemm && node.integer("transB", 0) ? 0 : 1);
+    if (!x || !w || w->shape.size() != 2) return false;
+    const int64_t rows = w->shape[0];
+    const BiasAdd added = gemm ? BiasAdd{node.has_input(2) ? node.inputs[2] : kAbsent, node.outputs[0], {}} : patterns_.bias_add(node.outputs[0], rows);
+    const auto bias = patterns_.channel_values(added.bias, rows);
+    if (!bias) return false;
+    Tail tail = patterns_.tail(added.value);
+    const auto sums = Sums::of(*x, *w, *bias, tail);
+    if (!sums) return false;
+    Node fused{"gossamer.MatMul", node.name, {bytes(*x)}, {tail.value}, {}, 0};
+    fused.attributes["float_out"] = int64_t{!tail.quantization};
+    // Bytes in the tensor's own sign: cells alone are always unsigned.
+    const int64_t sign = tail.quantization && tail.quantization->is_signed ? 128 : 0;
+    if (tail.quantization) fused.attributes["zero"] = tail.quantization->zero - sign;
+    fused.attributes["low"] = tail.low - static_cast<float>(sign);
+    fused.attributes["high"] = tail.high - static_cast<float>(sign);
+    add_constants(node, *w, *sums, fused);
+    absorb(tail);
+    for (const size_t index : added.nodes) absorbed_[index] = true;
+    emit(std::move(fused));
+    return true;
+  }
+
+  // The quantized tensor as uint8, row-major.
+  int bytes(const QuantizedTensor& x) {
+    if (!x.is_signed) return x.value;
+    const int value = new_value(name_of(x.value), DType::uint8);
+    emit({"gossamer.Flip", name_of(x.value), {x.value}, {value}, {}, 0});
+    return value;
   }
 
   static Node attributes_of(const Node& node, const QuantizedTensor& x, const Tail& tail) {

@@ -85,31 +85,37 @@ std::optional<QuantizedTensor> Patterns::quantized(int value) const {
   return tensor;
 }
 
-// Subtracts each channel's zero point; nothing where the result does not fit 8 bits.
-std::optional<ByteWeights> Patterns::shifted(const Tensor& ints, const std::vector<double>& zeros) const {
+// Subtracts each channel's zero point, channels first; nothing where the result does not fit 8 bits.
+std::optional<ByteWeights> Patterns::shifted(const Tensor& ints, int64_t axis, const std::vector<double>& zeros) const {
   ByteWeights w{ints.shape, {}, {}};
-  const int64_t count = element_count(ints.shape), depth = count / ints.shape[0];
-  for (int64_t i = 0; i < count; ++i) {
-    const int raw = ints.dtype == DType::int8 ? ints.as<int8_t>()[i] : ints.as<uint8_t>()[i];
-    const double x = raw - zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(i / depth)];
-    if (x < -128 || x > 127) return std::nullopt;
-    w.values.push_back(static_cast<int8_t>(x));
+  if (axis == 1) std::swap(w.shape[0], w.shape[1]);
+  const int64_t rows = w.shape[0], depth = element_count(ints.shape) / rows;
+  for (int64_t o = 0; o < rows; ++o) {
+    for (int64_t i = 0; i < depth; ++i) {
+      const int64_t at = axis == 1 ? i * rows + o : o * depth + i;
+      const int raw = ints.dtype == DType::int8 ? ints.as<int8_t>()[at] : ints.as<uint8_t>()[at];
+      const double x = raw - zeros[zeros.size() == 1 ? 0 : static_cast<size_t>(o)];
+      if (x < -128 || x > 127) return std::nullopt;
+      w.values.push_back(static_cast<int8_t>(x));
+    }
   }
   return w;
 }
 
-std::optional<ByteWeights> Patterns::weights(int value) const {
+std::optional<ByteWeights> Patterns::weights(int value, int64_t axis) const {
   const Node* node = producer(value);
   if (!node || node->op != "DequantizeLinear" || node->integer("block_size", 0) != 0) return std::nullopt;
   const Tensor* ints = constant(node->inputs[0]);
-  if (!ints || ints->shape.empty() || (ints->dtype != DType::int8 && ints->dtype != DType::uint8)) return std::nullopt;
-  const auto rows = static_cast<size_t>(ints->shape[0]);
-  std::vector<double> scales = numbers(node->inputs[1]), zeros = node->has_input(2) ? numbers(node->inputs[2]) : std::vector<double>{0.0};
-  const auto rank = static_cast<int64_t>(ints->shape.size()), axis = node->integer("axis", 1);
-  const bool by_row = axis == 0 || axis == -rank;
-  if (rows == 0 || (scales.size() != 1 && (scales.size() != rows || !by_row))) return std::nullopt;
+  if (!ints || (ints->dtype != DType::int8 && ints->dtype != DType::uint8)) return std::nullopt;
+  const auto rank = static_cast<int64_t>(ints->shape.size());
+  if (axis >= rank || (axis == 1 && rank != 2) || element_count(ints->shape) == 0) return std::nullopt;
+  const auto rows = static_cast<size_t>(ints->shape[static_cast<size_t>(axis)]);
+  const std::vector<double> scales = numbers(node->inputs[1]), zeros = node->has_input(2) ? numbers(node->inputs[2]) : std::vector<double>{0.0};
+  const int64_t scale_axis = node->integer("axis", 1);
+  const bool by_row = (scale_axis < 0 ? scale_axis + rank : scale_axis) == axis;
+  if (scales.size() != 1 && (scales.size() != rows || !by_row)) return std::nullopt;
   if (zeros.size() != 1 && zeros.size() != scales.size()) return std::nullopt;
-  auto w = shifted(*ints, zeros);
+  auto w = shifted(*ints, axis, zeros);
   if (!w) return std::nullopt;
   for (size_t o = 0; o < rows; ++o) w->scales.push_back(static_cast<float>(scales[scales.size() == 1 ? 0 : o]));
   if (!std::all_of(w->scales.begin(), w->scales.end(), [](float s) { return s > 0 && std::isfinite(s); })) return std::nullopt;
@@ -176,6 +182,19 @@ Tail Patterns::tail(int value) const {
     if (tail.quantization) break;
   }
   return tail;
+}
+
+BiasAdd Patterns::bias_add(int product, int64_t channels) const {
+  const BiasAdd none{kAbsent, product, {}};
+  if (uses(product) != 1) return none;
+  const size_t index = reader_.at(product);
+  const Node& add = nodes_[index];
+  if (add.op != "Add") return none;
+  const int bias = add.inputs[0] == product ? add.inputs[1] : add.inputs[0];
+  const Node* maker = producer(bias);
+  const Tensor* tensor = constant(maker && maker->op == "DequantizeLinear" ? maker->inputs[0] : bias);
+  if (!tensor || tensor->shape != Shape{channels}) return none;
+  return {bias, add.outputs[0], {index}};
 }
 
 bool Patterns::means_all_pixels(const Node& node) const {

@@ -45,6 +45,13 @@ struct Tail {
   float low, high;  // of bytes, or of floats
 };
 
+// An Add of one number for each output channel to a product that nothing else reads.
+struct BiasAdd {
+  int bias = kAbsent;
+  int value = kAbsent;  // the product with its bias
+  std::vector<size_t> nodes;  // absorbed
+};
+
 class Patterns {
  public:
   explicit Patterns(const Model& model);
@@ -54,10 +61,12 @@ class Patterns {
   // Of a QuantizeLinear or DequantizeLinear with constant parameters for the whole tensor; else nothing.
   std::optional<Quantization> quantization(const Node& node) const;
   std::optional<QuantizedTensor> quantized(int value) const;
-  std::optional<ByteWeights> weights(int value) const;
+  // `axis`: that of the output channels, brought to the front (0, or 1 of a matrix).
+  std::optional<ByteWeights> weights(int value, int64_t axis = 0) const;
   // One number for each of `count` channels, from float32 or dequantized int32 constants; kAbsent: zeros.
   std::optional<std::vector<double>> channel_values(int value, int64_t count) const;
   Tail tail(int value) const;
+  BiasAdd bias_add(int product, int64_t channels) const;
   bool means_all_pixels(const Node& node) const;
   bool has_variable_inputs(const Node& node) const;  // behind the first one
   static bool moves_elements(const Node& node);
@@ -70,7 +79,7 @@ class Patterns {
   std::optional<double> scalar(int value) const;
   std::vector<double> numbers(int value) const;
   bool clamps(const Node& node, float& low, float& high) const;
-  std::optional<ByteWeights> shifted(const Tensor& ints, const std::vector<double>& zeros) const;
+  std::optional<ByteWeights> shifted(const Tensor& ints, int64_t axis, const std::vector<double>& zeros) const;
 
   const Model& model_;
   std::vector<Node> nodes_;  // as they were, for the model's own are being replaced

@@ -57,7 +57,8 @@ inline V load_floats(const float* p, const Channels& where) {
 inline I load_bytes(const uint8_t* p, bool is_signed, const Channels& where) {
   if (where.together()) return I::load_bytes(p, is_signed);
   uint8_t lanes[I::kLanes] = {};
-  where.copy_in(p, lanes);
+  if (where.count < I::kLanes) where.copy_in(p, lanes);
+  else for (int i = 0; i < I::kLanes; i += 4) std::memcpy(lanes + i, p + i / 4 * where.cell, 4);
   return I::load_bytes(lanes, is_signed);
 }
 
@@ -95,19 +96,21 @@ inline void edge_floats(const gossamer::QgemmArgs& g, const TileColumn& t, I bia
   }
 }
 
+inline V with_residual(const QgemmEdge& e, V x, I residual) {
+  const V q = fused(to_float(residual), V::broadcast(e.residual_scale), V::broadcast(e.residual_shift));
+  if (e.rounds_mid) x = min_or_b(V::broadcast(e.mid_high), max_or_b(V::broadcast(e.mid_low), round(x)));
+  return fused(x, V::broadcast(e.keep), q);
+}
+
 inline void edge_bytes(const gossamer::QgemmArgs& g, const TileColumn& t, I bias) {
   const QgemmEdge& e = g.edge;
   const V scale = per_channel<V>(e.scale, t.channel, t.where.count), shift = per_channel<V>(e.shift, t.channel, t.where.count);
   const V low = V::broadcast(static_cast<float>(e.least - e.zero)), high = V::broadcast(static_cast<float>(e.most - e.zero));
-  const V residual_scale = V::broadcast(e.residual_scale);
-  const I zero = I::broadcast(e.zero), residual_zero = I::broadcast(-e.residual_zero);
+  const I zero = I::broadcast(e.zero);
   for (int i = 0; i < t.rows; ++i) {
     const int64_t at = t.at + i * g.y_pixel;
     V x = fused(to_float(I::load(t.sum + i * t.width) + bias), scale, shift);
-    if (e.residual) {
-      const I r = load_bytes(static_cast<const uint8_t*>(e.residual) + at, e.residual_signed, t.where);
-      x = fused(to_float(r + residual_zero), residual_scale, x);
-    }
+    if (e.residual) x = with_residual(e, x, load_bytes(static_cast<const uint8_t*>(e.residual) + at, e.residual_signed, t.where));
     // Whole bounds: clamping before rounding is clamping after it, and no conversion overflows. NaN becomes `low`.
     store_bytes(nearest(min_or_b(max_or_b(x, low), high)) + zero, static_cast<uint8_t*>(g.y) + at, t.where);
   }

@@ -19,7 +19,7 @@ namespace gossamer {
 enum class QgemmOutput {
   sums,  // y: int32, S
   floats,  // y: float, t = S scale + shift (+ residual), clamped to [low, high]
-  bytes,  // y: u8 or s8, round(t (+ (residual - residual_zero) residual_scale)) + zero, clamped; rounds half to even
+  bytes,  // y: u8 or s8, round(t) + zero, clamped; rounds half to even. With a residual q t is what it is in cells/cells.h
   fixed_point,  // y: u8 or s8, S multiplier 2^(-31 - right_shift) + zero, clamped, in integers (kernels/qgemm/fixed_point.h)
 };
 
@@ -34,8 +34,8 @@ struct QgemmEdge {
   // floats: of y's layout, float. bytes: of y's layout, u8 or s8 as residual_signed says. Or none. May be y itself.
   const void* residual = nullptr;
   bool residual_signed = false;
-  int32_t residual_zero = 0;
-  float residual_scale = 0;
+  bool rounds_mid = false;
+  float mid_low = 0, mid_high = 255, keep = 1, residual_scale = 0, residual_shift = 0;
   int32_t zero = 0;  // of y
   int32_t least = 0, most = 255;  // bytes that y may be, the zero point included: 0 .. 255 or -128 .. 127, or less with a clamp
   float low = 0, high = 0;  // floats

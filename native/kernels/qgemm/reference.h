@@ -43,7 +43,9 @@ inline void output_reference(const QgemmArgs& g, int64_t channel, int64_t at, in
     if (e.residual) {
       const uint8_t byte = static_cast<const uint8_t*>(e.residual)[at];
       const int32_t r = e.residual_signed ? static_cast<int8_t>(byte) : byte;
-      t = std::fma(static_cast<float>(r - e.residual_zero), e.residual_scale, t);
+      const float q = std::fma(static_cast<float>(r), e.residual_scale, e.residual_shift);
+      if (e.rounds_mid) t = std::fmin(e.mid_high, std::fmax(e.mid_low, std::nearbyint(t)));
+      t = std::fma(t, e.keep, q);
     }
     static_cast<uint8_t*>(g.y)[at] = static_cast<uint8_t>(byte_reference(t, e));
   }
