@@ -509,6 +509,10 @@ static void bind_row_checks(nb::module_& m) {
     return engine::AffineArgs{size("planes"), size("channels"), size("inner"), x, f.array<const float>("scale"),
                               f.array<const float>("shift"), y, f.low(), f.high()};
   });
+  plain("check_transpose", engine::check_transpose, [](Fields& f, const float* x, float* y) {
+    const auto size = [&](const char* name) { return f.number<int64_t>(name, 0); };
+    return engine::TransposeArgs{size("rows"), size("columns"), x, size("x_stride"), y, size("y_stride"), size("begin"), size("end")};
+  });
   plain("check_softmax", engine::check_softmax, [](Fields& f, const float* x, float* y) {
     const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
     return engine::SoftmaxArgs{size("outer"), size("n"), size("inner"), f.number("logarithm", false), x, y};

@@ -10,6 +10,7 @@
 #include "kernels/qgemm/reference.h"
 #include "kernels/rows/reference.h"
 #include "kernels/sparse/reference.h"
+#include "kernels/transpose/reference.h"
 
 namespace gossamer {
 namespace {
@@ -61,6 +62,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kLayerNormKernels, all);
   add_rows(kCellFloatKernels, all);
   add_rows(kCellByteKernels, all);
+  add_rows(kTransposeKernels, all);
   return all;
 }
 
@@ -132,6 +134,7 @@ void check_round(const std::string& name, const RoundArgs& args) { check_plain(k
 void check_unary(const std::string& name, const UnaryArgs& args) { check_plain(kUnaryKernels, unary_reference, name, args); }
 void check_binary(const std::string& name, const BinaryArgs& args) { check_plain(kBinaryKernels, binary_reference, name, args); }
 void check_affine(const std::string& name, const AffineArgs& args) { check_plain(kAffineKernels, affine_reference, name, args); }
+void check_transpose(const std::string& name, const TransposeArgs& args) { check_plain(kTransposeKernels, transpose_reference, name, args); }
 void check_softmax(const std::string& name, const SoftmaxArgs& args) { check_plain(kSoftmaxKernels, softmax_reference, name, args); }
 void check_reduce(const std::string& name, const ReduceArgs& args) { check_plain(kReduceKernels, reduce_reference, name, args); }
 void check_layer_norm(const std::string& name, const LayerNormArgs& args) { check_plain(kLayerNormKernels, layer_norm_reference, name, args); }

@@ -15,6 +15,7 @@
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/rows/rows.h"
 #include "kernels/sparse/sparse.h"
+#include "kernels/transpose/transpose.h"
 
 namespace gossamer {
 
@@ -41,6 +42,7 @@ void check_affine(const std::string& row, const AffineArgs& args);
 void check_softmax(const std::string& row, const SoftmaxArgs& args);
 void check_reduce(const std::string& row, const ReduceArgs& args);
 void check_layer_norm(const std::string& row, const LayerNormArgs& args);
+void check_transpose(const std::string& row, const TransposeArgs& args);
 void check_cell_floats(const std::string& row, ConvArgs args);
 void check_cell_bytes(const std::string& row, CellBytesCheck args);
 

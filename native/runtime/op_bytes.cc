@@ -4,6 +4,7 @@
 #include "kernels/qgemm/qgemm.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
+#include "runtime/sparse_product.h"
 
 namespace gossamer {
 namespace {
@@ -86,8 +87,33 @@ std::shared_ptr<const ProductWeights> product_weights(Build& b, int64_t n, int64
   return std::static_pointer_cast<const ProductWeights>(made);
 }
 
+SparseProduct sparse_product(Build& b) {
+  const QgemmEdge edge = product_edge(b);
+  SparseProduct p;
+  p.n = b.shape(1)[0];
+  p.k = b.shape(1)[1];
+  p.m = element_count(b.shape(0)) / p.k;
+  p.conv.byte_weights = b.constant(1)->dense.as<int8_t>();
+  p.conv.weight_value = b.node.inputs[1];
+  p.conv.initial = edge.bias;
+  p.conv.scale = edge.scale;
+  p.conv.shift = edge.shift;
+  p.conv.epilogue.zero = edge.zero;
+  p.conv.epilogue.low = edge.low;
+  p.conv.epilogue.high = edge.high;
+  p.conv.float_out = edge.output == QgemmOutput::floats;
+  return p;
+}
+
 Step build_product(Build& b) {
   const int64_t n = b.shape(1)[0], k = b.shape(1)[1];
+  SparseProduct sparse = sparse_product(b);
+  // Cells of results are unsigned.
+  if ((sparse.conv.float_out || sparse.conv.epilogue.low >= 0) && prefers_sparse_product(sparse)) {
+    sparse.conv.x = b.in(0);
+    sparse.conv.y = b.out();
+    return sparse_product_step(b, std::move(sparse));
+  }
   auto product = std::make_shared<Product>();
   product->kernel = &fastest(kQgemmKernels, b.isa);
   product->weights = product_weights(b, n, k, product->kernel->tile.width);

@@ -13,7 +13,7 @@ UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md,
 CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winograd6"}
 FAMILIES = {
     "gemm", "codebook", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
-    "layer_norm", "cell_floats", "cell_bytes", "qgemm", "round",
+    "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
 }.union(CONV_METHODS)  # fmt: skip
 BYTE_FAMILIES = {"cell_bytes", "qgemm"}  # those with a further row for AVX-512 VNNI
 

@@ -115,3 +115,14 @@ def test_floats(row, case, density):
     got, wanted = both(row, y, **arguments)
     depth = int(np.prod(weights[1:]))
     assert_within(got, wanted, gamma(depth + 3) * (np.abs(w).sum(axis=(1, 2, 3)).max() * 5 + 16))
+
+
+@pytest.mark.parametrize("row", rows_of("transpose"))
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (16, 16), (17, 5), (3, 40), (33, 65), (128, 96)])
+def test_transpose(row, rows, columns):
+    x = floats(rows, rows, columns + 3)
+    got, wanted = both(
+        row, (columns, rows), x=x, rows=rows, columns=columns, x_stride=columns + 3, y_stride=rows, end=rows
+    )
+    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(got, x[:, :columns].T)

@@ -1,0 +1,7 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx2.h"
+
+#include "kernels/transpose/body.h"
+
+void gossamer::transpose_avx2(const TransposeArgs& args) { transpose_all(args); }
+#endif
