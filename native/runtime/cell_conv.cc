@@ -1,6 +1,7 @@
 #include "runtime/cell_conv.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/product_conv.h"
 
@@ -63,7 +64,7 @@ void CellStep::run(const Run& run) const {
 template <class Element>
 std::vector<Element> filled_up(const void* values, int64_t rows) {
   std::vector<Element> all(static_cast<size_t>((rows + kCellUnit - 1) / kCellUnit * kCellUnit));
-  if (values) std::copy_n(static_cast<const Element*>(values), rows, all.begin());
+  if (values) std::memcpy(all.data(), values, static_cast<size_t>(rows) * sizeof(Element));
   return all;
 }
 

@@ -3,6 +3,7 @@
 
 #include "kernels/conv/method.h"
 #include "runtime/errors.h"
+#include "runtime/sparse_conv.h"
 #include "runtime/window.h"
 
 namespace gossamer {
@@ -82,6 +83,7 @@ Step build_conv(Build& b) {
   const ConvShape s = conv_shape(b);
   const ConvMethod& method = *conv_candidates(s, b.isa).front();
   const ConvKernel& kernel = method.kernel(b.isa);
+  if (auto sparse = sparse_conv_step(b, s, method.cycles(s, kernel.tile))) return *std::move(sparse);
   const auto weights = pack(b, method, kernel, s);
   ConvArgs fixed;
   fixed.shape = s;

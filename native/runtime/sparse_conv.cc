@@ -1,0 +1,52 @@
+#include "runtime/sparse_conv.h"
+
+#include <algorithm>
+
+#include "runtime/cell_conv.h"
+
+namespace gossamer {
+namespace {
+
+// Below this share of zeros no pattern is faster than dense weights.
+constexpr double kLeastZeros = 0.4;
+
+const float* constant_floats(const Build& b, int value) {
+  const Constant* constant = value == kAbsent ? nullptr : b.model.constant(value);
+  return constant && constant->dense.data ? constant->dense.as<float>() : nullptr;
+}
+
+// Cycles on a core: a vector of products for each kept cell, more where rows do not share their pattern and so wait for
+// their loads; what follows the sums; and the copy of the input.
+double sparse_cycles(const ConvShape& s, const CellPlanes& planes, const CellWeights& w, int lanes) {
+  const double cost = w.group_rows == 4 ? 1.1 : w.group_rows == 2 ? 1.4 : 2.2;
+  const auto vectors = static_cast<double>((planes.positions().count + lanes - 1) / lanes);
+  const double sums = vectors * (cost * static_cast<double>(w.kept) + 6.0 * static_cast<double>(s.out_channels));
+  const double copy = planes.copies() ? static_cast<double>(planes.cells()) / 8 : 0;
+  return static_cast<double>(s.batch) * (sums + copy);
+}
+
+}  // namespace
+
+std::optional<Step> sparse_conv_step(Build& b, const ConvShape& s, double dense_cycles) {
+  const float* weights = b.known_floats(1);
+  const int bias = b.has(2) ? b.node.inputs[2] : b.epilogue.bias;
+  if (!weights || (bias != kAbsent && !constant_floats(b, bias))) return std::nullopt;
+  const int64_t count = element_count(b.shape(1)), zeros = std::count(weights, weights + count, 0.0f);
+  if (static_cast<double>(zeros) < kLeastZeros * static_cast<double>(count)) return std::nullopt;
+  const CellPlanes planes(s, s.in_channels, b.in_arena(b.in(0)));
+  if (sparse_cycles(s, planes, pack_cell_weights(s, planes, weights), fastest(kCellFloatKernels, b.isa).lanes) > dense_cycles) return std::nullopt;
+  CellConv conv;
+  conv.shape = s;
+  conv.float_weights = weights;
+  conv.initial = constant_floats(b, bias);
+  conv.epilogue.low = b.epilogue.low;
+  conv.epilogue.high = b.epilogue.high;
+  conv.weight_value = b.node.inputs[1];
+  conv.x = b.in(0);
+  conv.y = b.out();
+  conv.residual = b.optional(b.epilogue.residual);
+  if (conv.residual != kNoSlot) b.in_place.push_back(b.epilogue.residual);
+  return cell_conv_step(b, conv);
+}
+
+}  // namespace gossamer
