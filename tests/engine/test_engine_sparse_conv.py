@@ -31,8 +31,8 @@ def dense_result(x: np.ndarray, w: np.ndarray, stride: int, pad: int) -> np.ndar
 def test_sparse_convolution(isa, rows, kernel, stride, pad):
     w = with_zeros((18, 16, kernel, kernel), 0.1, rows)
     bias = RNG.standard_normal(18).astype(np.float32)
-    conv = ("Conv", ["x", "w", "b"], ["y"], {"pads": [pad] * 4, "strides": [stride] * 2})
-    engine = Engine(program([conv], {"x": (None, 16, 20, 23)}, ["y"], {"w": w, "b": bias}), isa=isa)
+    conv = ("Conv", ["x", "w", "b"], ["y"], {"pads": (pad,) * 4, "strides": (stride, stride)})
+    engine = Engine(program({"x": (None, 16, 20, 23)}, [conv], ["y"], {"w": w, "b": bias}), isa=isa)
     for batch in (1, 3):
         x = RNG.standard_normal((batch, 16, 20, 23)).astype(np.float32)
         wanted = dense_result(x, w, stride, pad) + bias[:, None, None]
