@@ -7,8 +7,9 @@
 namespace {
 
 constexpr int64_t kWidth = kTile.width;
-// So many rows of a panel stay in the first cache level while all rows of A pass over them.
-constexpr int64_t kBlock = 8192 / kWidth;
+// So many rows of a panel stay in the second cache level while all rows of A pass over them. Fewer would fit the first one,
+// but then each tile of C is read and written more often, which costs more.
+constexpr int64_t kBlock = 32768 / kWidth;
 
 template <class Right>
 void product(const gossamer::GemmArgs& g, const Right& b) {

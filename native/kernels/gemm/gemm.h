@@ -32,6 +32,7 @@ struct Tile {
   int rows, width;
 };
 inline constexpr Tile kTilePortable{4, 8}, kTileAvx2{6, 16}, kTileAvx512{12, 32};
+inline constexpr Tile kGemmAvx512{14, 32};  // where nothing but the two factors needs registers
 
 struct GemmKernel {
   Isa isa;

@@ -6,7 +6,7 @@ const GemmKernel kGemmKernels[kRowCount] = {
     {Isa::portable, "gemm/portable", gemm_portable, kTilePortable},
 #if defined(__x86_64__)
     {Isa::avx2, "gemm/avx2", gemm_avx2, kTileAvx2},
-    {Isa::avx512, "gemm/avx512", gemm_avx512, kTileAvx512},
+    {Isa::avx512, "gemm/avx512", gemm_avx512, kGemmAvx512},
 #endif
 };
 

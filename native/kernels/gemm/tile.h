@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/simd/unrolled.h"
+
 #include "kernels/simd/clamp.h"
 
 namespace {
@@ -19,10 +21,10 @@ struct TileEdge {
 
 template <int kRows, int kVectors>
 inline void tile_start(V (&sum)[kRows][kVectors], const float* c, int64_t c_stride, int columns, const TileEdge& edge) {
-  for (int i = 0; i < kRows; ++i) {
-    const float* from = edge.first ? edge.residual : c;
+  const float* from = edge.first ? edge.residual : c;
+  unrolled<kRows>([&](auto i) __attribute__((always_inline)) {
     const V bias = V::broadcast(edge.first && edge.row_bias ? edge.row_bias[i] : 0.0f);
-    for (int j = 0; j < kVectors; ++j) {
+    unrolled<kVectors>([&](auto j) __attribute__((always_inline)) {
       const int at = j * V::kLanes;
       const int left = columns - at < 0 ? 0 : columns - at;
       const bool whole = left >= V::kLanes;
@@ -35,22 +37,22 @@ inline void tile_start(V (&sum)[kRows][kVectors], const float* c, int64_t c_stri
         const float* p = edge.column_bias + at;
         sum[i][j] = sum[i][j] + (whole ? V::load(p) : V::load(p, left));
       }
-    }
-  }
+    });
+  });
 }
 
 template <int kRows, int kVectors>
 inline void tile_finish(const V (&sum)[kRows][kVectors], float* c, int64_t c_stride, int columns, const TileEdge& edge) {
   const V low = V::broadcast(edge.low), high = V::broadcast(edge.high);
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) {
+  unrolled<kRows>([&](auto i) __attribute__((always_inline)) {
+    unrolled<kVectors>([&](auto j) __attribute__((always_inline)) {
       const int at = j * V::kLanes, left = columns - at;
       const V x = edge.last ? clamp(sum[i][j], low, high) : sum[i][j];
       float* p = c + i * c_stride + at;
       if (left >= V::kLanes) x.store(p);
       else if (left > 0) x.store(p, left);
-    }
-  }
+    });
+  });
 }
 
 // The right factor of a tile, panels of `width` columns: moved(...) skips elements, at(...) is the vector of row p
@@ -70,26 +72,27 @@ void tile(int64_t k, const float* a, int64_t a_row, int64_t a_k, const Right& ri
   constexpr int kWidth = kVectors * V::kLanes;
   V sum[kSplit][kRows][kVectors];
   tile_start<kRows, kVectors>(sum[0], c, c_stride, columns, edge);
-  for (int s = 1; s < kSplit; ++s)
-    for (int i = 0; i < kRows; ++i)
-      for (int j = 0; j < kVectors; ++j) sum[s][i][j] = V::zero();
+  unrolled<(kSplit - 1) * kRows * kVectors>([&](auto i) __attribute__((always_inline)) {
+    sum[1 + i / (kRows * kVectors)][i / kVectors % kRows][i % kVectors] = V::zero();
+  });
   const int64_t stride = kPackedRows ? 1 : a_row;
-  const auto step = [&](int s, int64_t p) __attribute__((always_inline)) {
+  const auto step = [&](auto s, int64_t p) __attribute__((always_inline)) {
     V vector[kVectors];
-    for (int j = 0; j < kVectors; ++j) vector[j] = right.at(p, kWidth, j * V::kLanes);
-    for (int i = 0; i < kRows; ++i) {
+    unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { vector[j] = right.at(p, kWidth, j * V::kLanes); });
+    unrolled<kRows>([&](auto i) __attribute__((always_inline)) {
       const V scalar = V::broadcast(a[p * a_k + i * stride]);
-      for (int j = 0; j < kVectors; ++j) sum[s][i][j] = fma(scalar, vector[j], sum[s][i][j]);
-    }
+      unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { sum[s][i][j] = fma(scalar, vector[j], sum[s][i][j]); });
+    });
   };
   int64_t p = 0;
   for (; p + kSplit <= k; p += kSplit) {
-    for (int s = 0; s < kSplit; ++s) step(s, p + s);
+    unrolled<kSplit>([&](auto s) __attribute__((always_inline)) { step(s, p + s); });
   }
-  for (; p < k; ++p) step(0, p);
-  for (int s = 1; s < kSplit; ++s)
-    for (int i = 0; i < kRows; ++i)
-      for (int j = 0; j < kVectors; ++j) sum[0][i][j] = sum[0][i][j] + sum[s][i][j];
+  for (; p < k; ++p) step(Index<0>{}, p);
+  unrolled<(kSplit - 1) * kRows * kVectors>([&](auto at) __attribute__((always_inline)) {
+    constexpr int s = 1 + at / (kRows * kVectors), i = at / kVectors % kRows, j = at % kVectors;
+    sum[0][i][j] = sum[0][i][j] + sum[s][i][j];
+  });
   tile_finish<kRows, kVectors>(sum[0], c, c_stride, columns, edge);
 }
 
