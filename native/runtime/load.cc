@@ -109,7 +109,10 @@ void fold(Model& model, const Node& node, Isa isa) {
   std::vector<ValueInfo> memory;
   const std::vector<Tensor> results = evaluate(model, node, constant_infos(model, node, memory), isa);
   for (size_t i = 0; i < results.size(); ++i) {
-    if (node.outputs[i] != kAbsent) model.constants[node.outputs[i]].dense = results[i];
+    if (node.outputs[i] == kAbsent) continue;
+    Constant& constant = model.constants[node.outputs[i]];
+    constant.dense = results[i];
+    if (node.op == "DequantizeLinear") constant.note = "quantized weights decoded to float32 while loading: what they meet is not quantized";
   }
 }
 
@@ -210,6 +213,7 @@ void decode_for_others(Model& model, const std::vector<Node>& nodes) {
       if (at == model.constants.end() || !at->second.is_compressed() || reads_compressed(model, node, i)) continue;
       const char* what = at->second.compressed.index() == 1 ? "codebook" : "sparse";
       decode(at->second);
+      if (node.op == "Conv" && i == 1 && what == std::string_view("sparse")) continue;  // it finds the zeros by itself
       at->second.note = std::string(what) + " weights decoded while loading: no " + what + " kernel for " + node.op + " yet";
     }
     for (const auto& [key, attribute] : node.attributes) {

@@ -308,6 +308,7 @@ class Rewriter {
     Node moved = node;
     moved.inputs[0] = x->value;
     moved.outputs = {tail.value};
+    if (!patterns_.takes(moved, x->is_signed ? DType::int8 : DType::uint8)) return false;
     absorb(tail);
     emit(std::move(moved));
     return true;

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "runtime/errors.h"
 #include "runtime/load.h"
+#include "runtime/op.h"
 
 namespace gossamer {
 
@@ -207,6 +209,19 @@ bool Patterns::means_all_pixels(const Node& node) const {
 
 bool Patterns::has_variable_inputs(const Node& node) const {
   return std::any_of(node.inputs.begin() + 1, node.inputs.end(), [&](int value) { return value != kAbsent && !constant(value); });
+}
+
+bool Patterns::takes(const Node& node, DType dtype) const {
+  Types types;
+  for (const int value : node.inputs) {
+    types.push_back(value == kAbsent ? std::nullopt : std::optional(model_.values[static_cast<size_t>(value)].dtype));
+  }
+  types[0] = dtype;
+  try {
+    return find_operator(node.op)->types(node, types).at(0) == dtype;
+  } catch (const Unsupported&) {
+    return false;
+  }
 }
 
 bool Patterns::moves_elements(const Node& node) {

@@ -69,6 +69,8 @@ class Patterns {
   BiasAdd bias_add(int product, int64_t channels) const;
   bool means_all_pixels(const Node& node) const;
   bool has_variable_inputs(const Node& node) const;  // behind the first one
+  // Whether the operator takes a first input of this type and gives an output of the same.
+  bool takes(const Node& node, DType dtype) const;
   static bool moves_elements(const Node& node);
   static bool maps_elements(const Node& node);
   // The 256 results of dequantizing a byte, `node`, and the tail.

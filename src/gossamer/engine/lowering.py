@@ -28,8 +28,16 @@ def _(weight: Dense, name: str, builder: _native.ModelBuilder) -> None:
 
 @add_weight.register
 def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
-    note = f"{weight.bits}-bit weights decoded to float32 while loading: no integer kernel yet"
-    _add_dense(decode(weight), name, builder, note)
+    if weight.bits != 8 or weight.ints.dtype.itemsize != 1:
+        note = f"{weight.bits}-bit weights decoded to float32 while loading: no kernel for them yet"
+        _add_dense(decode(weight), name, builder, note)
+        return
+    # As a file of ONNX says it, so that one rewriting finds the integer operators for both.
+    parts = [f"{name}.{part}" for part in ("ints", "scale", "zero_point")]
+    for part, values in zip(parts, (weight.ints, weight.scale, weight.zero_point), strict=True):
+        _add_dense(values, part, builder, "")
+    axis = {} if weight.axis is None else {"axis": weight.axis}
+    builder.add_node("DequantizeLinear", name, parts, [name], axis)
 
 
 @add_weight.register
@@ -40,6 +48,12 @@ def _(weight: Codebook, name: str, builder: _native.ModelBuilder) -> None:
 @add_weight.register
 def _(weight: Sparse, name: str, builder: _native.ModelBuilder) -> None:
     values = weight.values
+    if isinstance(values, Quantized) and values.axis is None and not values.zero_point:
+        # The integer kernels find the zeros by themselves.
+        ints = np.zeros(weight.shape, values.ints.dtype)
+        ints.reshape(-1)[weight.positions] = values.ints
+        add_weight(Quantized(ints, values.scale, values.zero_point, None, values.bits), name, builder)
+        return
     if isinstance(values, Codebook):
         builder.add_sparse(name, weight.shape, weight.positions, values.centroids, values.indices)
         return
