@@ -549,6 +549,7 @@ static void bind_kernels(nb::module_& m) {
   });
   bind_check<engine::ConvArgs>(m, "check_cell_floats", engine::check_cell_floats, conv_fields);
   bind_check<engine::CellBytesCheck>(m, "check_cell_bytes", engine::check_cell_bytes, cell_bytes_fields);
+  bind_check<engine::CellBytesCheck>(m, "check_depthwise_cells", engine::check_depthwise_cells, cell_bytes_fields);
   bind_row_checks(m);
 }
 

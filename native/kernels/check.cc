@@ -3,6 +3,7 @@
 #include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
 #include "kernels/conv/reference.h"
+#include "kernels/depthwise_cells/depthwise_cells.h"
 #include "kernels/elementwise/reference.h"
 #include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
@@ -63,6 +64,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kCellFloatKernels, all);
   add_rows(kCellByteKernels, all);
   add_rows(kTransposeKernels, all);
+  add_rows(kDepthwiseCellsKernels, all);
   return all;
 }
 

@@ -45,5 +45,6 @@ void check_layer_norm(const std::string& row, const LayerNormArgs& args);
 void check_transpose(const std::string& row, const TransposeArgs& args);
 void check_cell_floats(const std::string& row, ConvArgs args);
 void check_cell_bytes(const std::string& row, CellBytesCheck args);
+void check_depthwise_cells(const std::string& row, CellBytesCheck args);
 
 }  // namespace gossamer

@@ -4,6 +4,7 @@
 // quantized.cc has worked out arrives as attributes and constants; it has checked them.
 #include "kernels/cell_maps/cell_maps.h"
 #include "runtime/cell_conv.h"
+#include "runtime/depthwise_cells.h"
 #include "runtime/errors.h"
 #include "runtime/window.h"
 
@@ -200,7 +201,7 @@ Step build_conv(Build& b) {
   conv.y = b.out();
   conv.residual = b.has(5) ? b.in(5) : kNoSlot;
   if (b.has(5) && b.node.inputs[5] != b.node.inputs[0]) b.in_place.push_back(b.node.inputs[5]);
-  return cell_conv_step(b, conv);
+  return is_depthwise_of_cells(conv) ? depthwise_cells_step(b, conv) : cell_conv_step(b, conv);
 }
 
 // --- sums, maxima, means -------------------------------------------------------------------------------------------------

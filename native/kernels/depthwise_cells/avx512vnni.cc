@@ -1,0 +1,5 @@
+#if defined(__x86_64__)
+#include "kernels/depthwise_cells/bytes_avx512.h"
+
+void gossamer::depthwise_cells_avx512vnni(const DepthwiseCellsArgs& args) { convolve_depthwise(args); }
+#endif
