@@ -477,11 +477,66 @@ static engine::SparseArgs sparse_fields(Fields& f) {
           f.array<float>("y"), f.low(), f.high()};
 }
 
+static engine::ByteBinaryArgs byte_binary_fields(Fields& f) {
+  const auto real = [&](const char* name, float otherwise) { return f.number<float>(name, otherwise); };
+  engine::ByteBinaryArgs a{f.number<int64_t>("bytes", 0), f.array<const uint8_t>("a"), f.array<const uint8_t>("b"), f.number("one_cell", false)};
+  a.a_scale = real("a_scale", 1);
+  a.b_scale = real("b_scale", 1);
+  a.shift = real("shift", 0);
+  a.a_zero = real("a_zero", 0);
+  a.b_zero = real("b_zero", 0);
+  a.scale = real("scale", 1);
+  a.zero = f.number("zero", 0);
+  a.low = f.number("low", 0);
+  a.high = f.number("high", 255);
+  a.y = f.array<uint8_t>("y");
+  return a;
+}
+
+static engine::CellPoolArgs cell_pool_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+  engine::CellPoolArgs a{size("in_h"), size("in_w"), size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"),
+                         size("stride_h"), size("stride_w"), size("dilation_h"), size("dilation_w"), size("pad_top"),
+                         size("pad_left"), f.array<const uint8_t>("x"), f.array<uint8_t>("y"), f.number("count_padding", false)};
+  a.scale = f.number("scale", 1.0f);
+  a.shift = f.number("shift", 0.0f);
+  a.x_zero = f.number("x_zero", 0);
+  a.zero = f.number("zero", 0);
+  a.low = f.number("low", 0);
+  a.high = f.number("high", 255);
+  a.plane_end = size("planes");
+  return a;
+}
+
 template <class Args>
 static void bind_check(nb::module_& m, const char* name, void (*check)(const std::string&, Args), Args (*read)(Fields&)) {
   m.def(name, [check, read](const std::string& row, nb::kwargs values) {
     Fields fields(std::move(values));
     check(row, read(fields));
+  });
+}
+
+static void bind_cell_maps(nb::module_& m) {
+  bind_check<engine::CellQuantizeArgs>(m, "check_cell_quantize", engine::check_cell_quantize, [](Fields& f) {
+    return engine::CellQuantizeArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const float>("x"),
+                                    f.number("scale", 1.0f), f.number("zero", 0), f.array<uint8_t>("y")};
+  });
+  bind_check<engine::CellDequantizeArgs>(m, "check_cell_dequantize", engine::check_cell_dequantize, [](Fields& f) {
+    return engine::CellDequantizeArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const uint8_t>("x"),
+                                      f.number("scale", 1.0f), f.number("zero", 0), f.array<float>("y")};
+  });
+  bind_check<engine::ByteBinaryArgs>(m, "check_byte_add", engine::check_byte_add, byte_binary_fields);
+  bind_check<engine::ByteBinaryArgs>(m, "check_byte_multiply", engine::check_byte_multiply, byte_binary_fields);
+  bind_check<engine::ByteLookupArgs>(m, "check_byte_lookup", engine::check_byte_lookup, [](Fields& f) {
+    return engine::ByteLookupArgs{f.number<int64_t>("bytes", 0), f.array<const uint8_t>("x"), f.array<const uint8_t>("table"), f.array<uint8_t>("y")};
+  });
+  bind_check<engine::CellPoolArgs>(m, "check_cell_max_pool", engine::check_cell_max_pool, cell_pool_fields);
+  bind_check<engine::CellPoolArgs>(m, "check_cell_average_pool", engine::check_cell_average_pool, cell_pool_fields);
+  bind_check<engine::CellMeanArgs>(m, "check_cell_mean", engine::check_cell_mean, [](Fields& f) {
+    const bool bytes = f.number("to_bytes", false);
+    return engine::CellMeanArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const uint8_t>("x"),
+                                f.number("scale", 1.0f), f.number("zero", 0), bytes ? nullptr : f.array<float>("y"),
+                                f.number("y_scale", 1.0f), f.number("y_zero", 0), bytes ? f.array<uint8_t>("y") : nullptr};
   });
 }
 
@@ -550,6 +605,7 @@ static void bind_kernels(nb::module_& m) {
   bind_check<engine::ConvArgs>(m, "check_cell_floats", engine::check_cell_floats, conv_fields);
   bind_check<engine::CellBytesCheck>(m, "check_cell_bytes", engine::check_cell_bytes, cell_bytes_fields);
   bind_check<engine::CellBytesCheck>(m, "check_depthwise_cells", engine::check_depthwise_cells, cell_bytes_fields);
+  bind_cell_maps(m);
   bind_row_checks(m);
 }
 

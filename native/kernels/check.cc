@@ -65,6 +65,14 @@ std::vector<RowName> kernel_rows() {
   add_rows(kCellByteKernels, all);
   add_rows(kTransposeKernels, all);
   add_rows(kDepthwiseCellsKernels, all);
+  add_rows(kCellQuantizeKernels, all);
+  add_rows(kCellDequantizeKernels, all);
+  add_rows(kByteAddKernels, all);
+  add_rows(kByteMultiplyKernels, all);
+  add_rows(kByteLookupKernels, all);
+  add_rows(kCellMaxPoolKernels, all);
+  add_rows(kCellAveragePoolKernels, all);
+  add_rows(kCellMeanKernels, all);
   return all;
 }
 

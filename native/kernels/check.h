@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cell_maps/cell_maps.h"
 #include "kernels/cells/reference.h"
 #include "kernels/codebook/codebook.h"
 #include "kernels/conv/method.h"
@@ -46,5 +47,14 @@ void check_transpose(const std::string& row, const TransposeArgs& args);
 void check_cell_floats(const std::string& row, ConvArgs args);
 void check_cell_bytes(const std::string& row, CellBytesCheck args);
 void check_depthwise_cells(const std::string& row, CellBytesCheck args);
+// Bytes in planes of cells, as the engine has them.
+void check_cell_quantize(const std::string& row, CellQuantizeArgs args);
+void check_cell_dequantize(const std::string& row, CellDequantizeArgs args);
+void check_byte_add(const std::string& row, ByteBinaryArgs args);
+void check_byte_multiply(const std::string& row, ByteBinaryArgs args);
+void check_byte_lookup(const std::string& row, ByteLookupArgs args);
+void check_cell_max_pool(const std::string& row, CellPoolArgs args);
+void check_cell_average_pool(const std::string& row, CellPoolArgs args);
+void check_cell_mean(const std::string& row, CellMeanArgs args);
 
 }  // namespace gossamer

@@ -13,7 +13,7 @@ namespace {
 using Table = std::span<const Operator> (*)();
 constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, elementwise_operators,
                              row_operators,    shape_operators, data_operators, quantize_operators,
-                             cell_operators,    byte_operators, attention_operators};
+                             cell_operators,    cell_map_operators, byte_operators, attention_operators};
 
 }  // namespace
 

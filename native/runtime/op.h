@@ -158,6 +158,7 @@ std::span<const Operator> data_operators();
 std::span<const Operator> quantize_operators();
 // Those that the engine puts in place of others; no file may name them: kInternal begins their names.
 std::span<const Operator> cell_operators();
+std::span<const Operator> cell_map_operators();
 std::span<const Operator> byte_operators();
 std::span<const Operator> attention_operators();
 inline constexpr std::string_view kInternal = "gossamer.";

@@ -3,33 +3,15 @@
 // A value in cells is a uint8 tensor of shape (batch, ceil(C / 4), spatial sizes ..., 4): kernels/cells/cells.h. What
 // quantized.cc has worked out arrives as attributes and constants; it has checked them.
 #include "kernels/cell_maps/cell_maps.h"
+#include "runtime/cell_binary.h"
 #include "runtime/cell_conv.h"
+#include "runtime/cell_shape.h"
 #include "runtime/depthwise_cells.h"
 #include "runtime/errors.h"
 #include "runtime/window.h"
 
 namespace gossamer {
 namespace {
-
-std::vector<DType> byte_type(const Node&, const Types&) { return {DType::uint8}; }
-std::vector<DType> float_type(const Node&, const Types&) { return {DType::float32}; }
-
-Shape cells_shape(const Shape& x) {  // of a tensor (batch, C, spatial sizes ...)
-  Shape shape = x;
-  shape[1] = (x[1] + 3) / 4;
-  shape.push_back(4);
-  return shape;
-}
-
-Shape plain_shape(const Shape& cells, int64_t channels) {
-  Shape shape(cells.begin(), cells.end() - 1);
-  shape[1] = channels;
-  return shape;
-}
-
-int64_t pixels_of(const Shape& cells) { return product(cells, 2, cells.size() - 1); }
-
-int small(const Node& node, const char* name) { return static_cast<int>(node.integer(name, 0)); }
 
 // --- into cells and out of them ------------------------------------------------------------------------------------------
 
@@ -39,19 +21,6 @@ void infer_to_cells(Inference& n) {
   if (x.size() < 3 || x.size() > 4) n.fail("input " + shape_text(x) + " of a convolution");
   if (x[1] != channels) n.fail("input " + shape_text(x) + ": the weights need " + std::to_string(channels) + " channels");
   n.outputs = {cells_shape(x)};
-}
-
-// Calls part(args, image) for each image and shares its planes.
-template <class Args, class Function>
-void each_image(const Run& run, int64_t batch, int64_t planes, const Args& fixed, const Function& call) {
-  for (int64_t image = 0; image < batch; ++image) {
-    run.pool->share(planes, [&](int64_t begin, int64_t end, int) {
-      Args a = fixed;
-      a.plane_begin = begin;
-      a.plane_end = end;
-      call(a, image);
-    });
-  }
 }
 
 Step build_quantize(Build& b) {
@@ -143,10 +112,7 @@ void infer_conv(Inference& n) {
   if (x.size() != w.size() + 1) n.fail("input of " + std::to_string(x.size() - 1) + " dimensions, weights " + shape_text(w));
   const Shape out = window_output(plain_shape(x, w[1]), w[0], window_of(n.node, x, w), n.node);
   n.outputs = {n.node.integer("float_out", 0) ? out : cells_shape(out)};
-  if (n.has(5) && n.shape(5) != n.outputs[0]) {
-    throw Unsupported(n.node.label() + ": adds a quantized tensor of another shape, " + shape_text(n.shape(5)) + " to " +
-                      shape_text(n.outputs[0]));
-  }
+  if (n.has(5)) n.outputs[0] = broadcast(n.outputs[0], n.shape(5), n.node);
 }
 
 ConvShape conv_shape(const Window& w, int64_t batch, int64_t in_channels, int64_t out_channels, int64_t groups) {
@@ -184,6 +150,35 @@ CellEpilogue epilogue_of(const Node& node) {
   return e;
 }
 
+Step conv_step(Build& b, const CellConv& conv) {
+  return is_depthwise_of_cells(conv) ? depthwise_cells_step(b, conv) : cell_conv_step(b, conv);
+}
+
+// Where the residual has another shape than the convolution's result: that first, then a sum that broadcasts.
+Step conv_then_add(Build& b, CellConv conv, const Shape& shape) {
+  const CellEpilogue e = conv.epilogue;
+  const int mid_zero = small(b.node, "mid_zero");
+  conv.y = b.scratch(element_count(shape));
+  conv.epilogue = {};
+  conv.epilogue.zero = mid_zero;
+  conv.epilogue.low = e.mid_low + static_cast<float>(mid_zero);
+  conv.epilogue.high = e.mid_high + static_cast<float>(mid_zero);
+  ByteBinaryArgs sum;
+  sum.a_scale = e.keep;
+  sum.b_scale = e.residual_scale;
+  sum.shift = e.residual_shift - e.keep * static_cast<float>(mid_zero);
+  sum.zero = e.zero;
+  sum.low = static_cast<int>(e.low);
+  sum.high = static_cast<int>(e.high);
+  const Step first = conv_step(b, conv);
+  const Step second = cell_binary_step(b, fastest(kByteAddKernels, b.isa), sum, {conv.y, shape}, {b.in(5), b.shape(5), b.node.inputs[5]});
+  const auto run = [first, second](const Run& run) {
+    first.run(run);
+    second.run(run);
+  };
+  return {run, first.kernel, "the sum with a tensor of another shape is a pass of its own", first.macs, first.weight_bytes};
+}
+
 Step build_conv(Build& b) {
   const Shape& w = b.shape(1);
   CellConv conv;
@@ -199,114 +194,12 @@ Step build_conv(Build& b) {
   conv.weight_value = b.node.inputs[1];
   conv.x = b.in(0);
   conv.y = b.out();
-  conv.residual = b.has(5) ? b.in(5) : kNoSlot;
-  if (b.has(5) && b.node.inputs[5] != b.node.inputs[0]) b.in_place.push_back(b.node.inputs[5]);
-  return is_depthwise_of_cells(conv) ? depthwise_cells_step(b, conv) : cell_conv_step(b, conv);
-}
-
-// --- sums, maxima, means -------------------------------------------------------------------------------------------------
-
-void infer_add(Inference& n) {
-  if (n.shape(0) != n.shape(1)) {
-    throw Unsupported(n.node.label() + ": adds quantized tensors of different shapes, " + shape_text(n.shape(0)) + " and " +
-                      shape_text(n.shape(1)));
-  }
-  n.outputs = {n.shape(0)};
-}
-
-Step build_add(Build& b) {
-  ByteAddArgs fixed;
-  fixed.a_scale = b.node.real("a_scale", 1);
-  fixed.b_scale = b.node.real("b_scale", 1);
-  fixed.shift = b.node.real("shift", 0);
-  fixed.zero = small(b.node, "zero");
-  fixed.low = static_cast<int>(b.node.real("low", 0));
-  fixed.high = static_cast<int>(b.node.real("high", 255));
-  b.in_place.push_back(b.node.inputs[0]);
-  b.in_place.push_back(b.node.inputs[1]);
-  const auto& kernel = fastest(kByteAddKernels, b.isa);
-  const int64_t lines = (element_count(b.shape(0)) + 63) / 64, bytes = element_count(b.shape(0));
-  return {[=, x = b.in(0), z = b.in(1), y = b.out(), add = kernel.run](const Run& run) {
-            run.pool->share(lines, [&](int64_t begin, int64_t end, int) {
-              ByteAddArgs a = fixed;
-              a.a = run.at<uint8_t>(x);
-              a.b = run.at<uint8_t>(z);
-              a.y = run.at<uint8_t>(y);
-              a.begin = begin * 64;
-              a.end = end * 64 < bytes ? end * 64 : bytes;
-              add(a);
-            });
-          },
-          kernel.name, ""};
-}
-
-void infer_max_pool(Inference& n) {
-  const Shape& x = n.shape(0);
-  const Shape out = window_output(plain_shape(x, 4 * x[1]), 4 * x[1], read_window(n.node, plain_shape(x, 4 * x[1]), {}), n.node);
-  n.outputs = {cells_shape(out)};
-}
-
-Step build_max_pool(Build& b) {
-  const Shape& x = b.shape(0);
-  const Window w = read_window(b.node, plain_shape(x, 4 * x[1]), {});
-  CellMaxPoolArgs fixed{w.in[0], w.in[1], w.out[0], w.out[1], w.kernel[0], w.kernel[1], w.stride[0], w.stride[1],
-                        w.dilation[0], w.dilation[1], w.begin[0], w.begin[1]};
-  const auto& kernel = fastest(kCellMaxPoolKernels, b.isa);
-  const Slot from = b.in(0), to = b.out(), scratch = b.scratch(4 * w.in[1] * b.threads);
-  return {[=, planes = x[0] * x[1], pool = kernel.run](const Run& run) {
-            run.pool->share(planes, [&](int64_t begin, int64_t end, int worker) {
-              CellMaxPoolArgs a = fixed;
-              a.x = run.at<uint8_t>(from);
-              a.y = run.at<uint8_t>(to);
-              a.scratch = run.at<uint8_t>(scratch) + worker * 4 * a.in_w;
-              a.plane_begin = begin;
-              a.plane_end = end;
-              pool(a);
-            });
-          },
-          kernel.name, ""};
-}
-
-void infer_mean(Inference& n) {
-  const Shape& x = n.shape(0);
-  Shape out{x[0], n.node.integer("channels", 0)};
-  if (n.node.integer("keepdims", 1)) out.resize(x.size() - 1, 1);
-  n.outputs = {out};
-}
-
-Step build_mean(Build& b) {
-  CellMeanArgs fixed;
-  fixed.channels = b.out_shape()[1];
-  fixed.pixels = pixels_of(b.shape(0));
-  fixed.scale = b.node.real("scale", 1) / static_cast<float>(fixed.pixels);
-  fixed.zero = small(b.node, "zero");
-  const auto& kernel = fastest(kCellMeanKernels, b.isa);
-  const int64_t batch = b.shape(0)[0], planes = b.shape(0)[1];
-  return {[=, x = b.in(0), y = b.out(), mean = kernel.run](const Run& run) {
-            each_image(run, batch, planes, fixed, [&](CellMeanArgs& a, int64_t image) {
-              a.x = run.at<uint8_t>(x) + image * planes * a.pixels * 4;
-              a.y = run.at<float>(y) + image * a.channels;
-              mean(a);
-            });
-          },
-          kernel.name, ""};
-}
-
-// --- any function of a byte ----------------------------------------------------------------------------------------------
-
-void infer_same(Inference& n) { n.outputs = {n.shape(0)}; }
-
-Step build_lookup(Build& b) {
-  b.in_place.push_back(b.node.inputs[0]);
-  const int64_t bytes = element_count(b.shape(0));
-  return {[=, x = b.in(0), table = b.in(1), y = b.out()](const Run& run) {
-            const uint8_t *from = run.at<uint8_t>(x), *values = run.at<uint8_t>(table);
-            uint8_t* to = run.at<uint8_t>(y);
-            run.pool->share(bytes, [&](int64_t begin, int64_t end, int) {
-              for (int64_t i = begin; i < end; ++i) to[i] = values[from[i]];
-            });
-          },
-          "lookup", ""};
+  if (!b.has(5)) return conv_step(b, conv);
+  const Shape sum = cells_shape(window_output(plain_shape(b.shape(0), w[1]), w[0], window_of(b.node, b.shape(0), w), b.node));
+  if (sum != b.shape(5)) return conv_then_add(b, conv, sum);
+  conv.residual = b.in(5);
+  if (b.node.inputs[5] != b.node.inputs[0]) b.in_place.push_back(b.node.inputs[5]);
+  return conv_step(b, conv);
 }
 
 constexpr Operator kOperators[] = {
@@ -315,10 +208,6 @@ constexpr Operator kOperators[] = {
     {"gossamer.ToCells", 1, 1, " channels signed ", byte_type, infer_to_cells, build_to_cells},
     {"gossamer.ToBytes", 1, 1, " channels signed ", byte_type, infer_from_cells, build_to_bytes},
     {"gossamer.Conv", 5, 6, "", byte_type, infer_conv, build_conv},
-    {"gossamer.Add", 2, 2, "", byte_type, infer_add, build_add},
-    {"gossamer.MaxPool", 1, 1, "", byte_type, infer_max_pool, build_max_pool},
-    {"gossamer.Mean", 1, 1, "", float_type, infer_mean, build_mean},
-    {"gossamer.Lookup", 2, 2, "", byte_type, infer_same, build_lookup},
 };
 
 }  // namespace

@@ -253,6 +253,7 @@ class Rewriter {
     fused.attributes["rounds_mid"] = int64_t{1};
     fused.attributes["mid_low"] = fused.real("low", 0) - static_cast<float>(sum.zero);
     fused.attributes["mid_high"] = fused.real("high", 255) - static_cast<float>(sum.zero);
+    fused.attributes["mid_zero"] = sum.zero;
     fused.attributes["keep"] = keep;
     fused.attributes["residual_scale"] = residual;
     fused.attributes["residual_shift"] = -static_cast<float>(other.zero) * residual;
