@@ -33,6 +33,11 @@ const Node* Patterns::producer(int value) const {
   return value == kAbsent || at == producer_.end() ? nullptr : &nodes_[at->second];
 }
 
+std::optional<size_t> Patterns::producer_index(int value) const {
+  const auto at = producer_.find(value);
+  return value == kAbsent || at == producer_.end() ? std::nullopt : std::optional(at->second);
+}
+
 int Patterns::uses(int value) const {
   const auto at = uses_.find(value);
   return at == uses_.end() ? 0 : at->second;
@@ -199,16 +204,13 @@ BiasAdd Patterns::bias_add(int product, int64_t channels) const {
   return {bias, add.outputs[0], {index}};
 }
 
-bool Patterns::means_all_pixels(const Node& node) const {
+bool Patterns::means_all_pixels(const Node& node, size_t rank) const {
   if (node.op == "GlobalAveragePool") return true;
   std::vector<double> axes = node.has_input(1) ? numbers(node.inputs[1]) : std::vector<double>{};
   for (const int64_t axis : node.integers("axes")) axes.push_back(static_cast<double>(axis));
+  for (double& axis : axes) axis = axis < 0 ? axis + static_cast<double>(rank) : axis;
   std::sort(axes.begin(), axes.end());
-  return axes == std::vector<double>{2, 3} || axes == std::vector<double>{-2, -1};
-}
-
-bool Patterns::has_variable_inputs(const Node& node) const {
-  return std::any_of(node.inputs.begin() + 1, node.inputs.end(), [&](int value) { return value != kAbsent && !constant(value); });
+  return rank == 3 ? axes == std::vector<double>{2} : axes == std::vector<double>{2, 3};
 }
 
 bool Patterns::takes(const Node& node, DType dtype) const {
@@ -230,21 +232,47 @@ bool Patterns::moves_elements(const Node& node) {
   return kOps.count(node.op) > 0 && node.outputs.size() == 1;
 }
 
-bool Patterns::maps_elements(const Node& node) {
-  static const std::set<std::string_view> kOps{"Relu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "LeakyRelu",
-                                               "Elu", "Gelu", "Erf", "Softplus", "Abs", "Neg", "Sqrt", "Exp"};
-  return kOps.count(node.op) > 0 && node.outputs.size() == 1;
+std::optional<Tensor> Patterns::constant_or_dequantized(int value) const {
+  if (const Tensor* tensor = constant(value)) return *tensor;
+  const Node* node = producer(value);
+  const auto how = node && node->op == "DequantizeLinear" ? quantization(*node) : std::nullopt;
+  const Tensor* ints = how ? constant(node->inputs[0]) : nullptr;
+  if (!ints) return std::nullopt;
+  Tensor floats = make_tensor(DType::float32, ints->shape);
+  for (int64_t i = 0; i < element_count(ints->shape); ++i) {
+    const int64_t q = how->is_signed ? ints->as<int8_t>()[i] + 128 : ints->as<uint8_t>()[i];
+    floats.as<float>()[i] = static_cast<float>(q - how->zero) * how->scale;
+  }
+  return floats;
 }
 
-std::vector<uint8_t> Patterns::table(const Node& node, const QuantizedTensor& x, const Tail& tail, Isa isa) const {
+std::optional<size_t> Patterns::mapped_input(const Node& node, size_t rank) const {
+  static const std::set<std::string_view> kOfOne{"Relu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "LeakyRelu",
+                                                 "Elu", "Gelu", "Erf", "Softplus", "Abs", "Neg", "Sqrt", "Exp"};
+  static const std::set<std::string_view> kOfTwo{"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"};
+  const bool of_two = kOfTwo.count(node.op) > 0 && node.inputs.size() == 2;
+  if ((!of_two && kOfOne.count(node.op) == 0) || node.outputs.size() != 1 || node.inputs.empty()) return std::nullopt;
+  const size_t input = of_two && quantized(node.inputs[1]) ? 1 : 0;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (i == input || node.inputs[i] == kAbsent) continue;
+    const auto other = constant_or_dequantized(node.inputs[i]);
+    if (!other || element_count(other->shape) != 1 || other->shape.size() > rank) return std::nullopt;
+  }
+  return input;
+}
+
+std::vector<uint8_t> Patterns::table(const Node& node, size_t input, const QuantizedTensor& x, const Tail& tail, Isa isa) const {
   Tensor floats = make_tensor(DType::float32, {256});
   for (int i = 0; i < 256; ++i) floats.as<float>()[i] = static_cast<float>(i - x.zero) * x.scale;
+  std::vector<Tensor> tensors(node.inputs.size());
   std::vector<ValueInfo> memory(node.inputs.size());
   std::vector<const ValueInfo*> inputs;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    const Tensor* tensor = i == 0 ? &floats : constant(node.inputs[i]);
-    if (tensor) memory[i] = {tensor->dtype, tensor->shape, tensor->data.get()};
-    inputs.push_back(tensor ? &memory[i] : nullptr);
+    if (node.inputs[i] != kAbsent) {
+      tensors[i] = i == input ? floats : *constant_or_dequantized(node.inputs[i]);
+      memory[i] = {tensors[i].dtype, tensors[i].shape, tensors[i].data.get()};
+    }
+    inputs.push_back(node.inputs[i] == kAbsent ? nullptr : &memory[i]);
   }
   const std::vector<Tensor> results = evaluate(model_, node, inputs, isa);
   std::vector<uint8_t> bytes;

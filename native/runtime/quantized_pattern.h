@@ -57,6 +57,8 @@ class Patterns {
   explicit Patterns(const Model& model);
 
   const Node* producer(int value) const;
+  std::optional<size_t> producer_index(int value) const;
+  const Node& node(size_t index) const { return nodes_[index]; }
   int uses(int value) const;
   // Of a QuantizeLinear or DequantizeLinear with constant parameters for the whole tensor; else nothing.
   std::optional<Quantization> quantization(const Node& node) const;
@@ -67,19 +69,21 @@ class Patterns {
   std::optional<std::vector<double>> channel_values(int value, int64_t count) const;
   Tail tail(int value) const;
   BiasAdd bias_add(int product, int64_t channels) const;
-  bool means_all_pixels(const Node& node) const;
-  bool has_variable_inputs(const Node& node) const;  // behind the first one
+  bool means_all_pixels(const Node& node, size_t rank) const;
   // Whether the operator takes a first input of this type and gives an output of the same.
   bool takes(const Node& node, DType dtype) const;
   static bool moves_elements(const Node& node);
-  static bool maps_elements(const Node& node);
-  // The 256 results of dequantizing a byte, `node`, and the tail.
-  std::vector<uint8_t> table(const Node& node, const QuantizedTensor& x, const Tail& tail, Isa isa) const;
+  // Where `node` is a function of each element of one input, beside constants: that input's number.
+  std::optional<size_t> mapped_input(const Node& node, size_t rank) const;
+  // The 256 results of dequantizing a byte of input `input`, `node`, and the tail.
+  std::vector<uint8_t> table(const Node& node, size_t input, const QuantizedTensor& x, const Tail& tail, Isa isa) const;
 
  private:
   const Tensor* constant(int value) const;
   std::optional<double> scalar(int value) const;
   std::vector<double> numbers(int value) const;
+  // A constant, or what one is dequantized to with one scale.
+  std::optional<Tensor> constant_or_dequantized(int value) const;
   bool clamps(const Node& node, float& low, float& high) const;
   std::optional<ByteWeights> shifted(const Tensor& ints, int64_t axis, const std::vector<double>& zeros) const;
 

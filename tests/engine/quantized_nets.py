@@ -50,7 +50,9 @@ class Net:
         zeros = np.full(scales.shape, zero, np.int8 if signed else np.uint8)
         return [self.constant(scales), self.constant(zeros)]
 
-    def quantize(self, x: str, shape: tuple[int, ...], scale: float | None = None, zero: int | None = None) -> Quantized:
+    def quantize(
+        self, x: str, shape: tuple[int, ...], scale: float | None = None, zero: int | None = None
+    ) -> Quantized:
         scale = scale or float(np.float32(self.spread * self.rng.uniform(0.02, 0.04)))
         if zero is None:
             zero = int(self.rng.integers(-30, 30)) if self.signed else int(self.rng.integers(90, 160))
@@ -74,16 +76,22 @@ class Net:
             return self.node("Clip", [y, self.constant(np.float32(0)), self.constant(np.float32(6))])
         return self.node(activation, [y]) if activation else y
 
-    def conv(self, x: Quantized, channels: int, kernel: int = 1, stride: int = 1, pad: int = 0, dilation: int = 1,
-             group: int = 1, activation: str | None = None, bias: bool = True, per_channel: bool = True) -> Quantized:  # fmt: skip
+    def conv(
+        self, x: Quantized, channels: int, kernel: int = 1, stride: int = 1, pad: int = 0, dilation: int = 1,
+        group: int = 1, activation: str | None = None, bias: bool = True, per_channel: bool = True,
+    ) -> Quantized:  # fmt: skip
         spatial = x.shape[1:]
-        w, scales = self.weights(channels, x.shape[0] // group, *[kernel] * len(spatial), per_channel=per_channel)
+        w, scales = self.weights(
+            channels, x.shape[0] // group, *[kernel] * len(spatial), per_channel=per_channel
+        )
         inputs = [self.dequantize(x), w]
         if bias:
             steps = (np.broadcast_to(scales, channels) * np.float32(x.scale)).astype(np.float32)
             ints = np.rint(self.rng.standard_normal(channels) * 0.5 / steps).astype(np.int32)
             zeros = self.constant(np.zeros(channels, np.int32))
-            inputs.append(self.node("DequantizeLinear", [self.constant(ints), self.constant(steps), zeros], axis=0))
+            inputs.append(
+                self.node("DequantizeLinear", [self.constant(ints), self.constant(steps), zeros], axis=0)
+            )
         rank = len(spatial)
         y = self.node("Conv", inputs, kernel_shape=[kernel] * rank, strides=[stride] * rank, pads=[pad] * 2 * rank,
                       dilations=[dilation] * rank, group=group)  # fmt: skip
@@ -97,10 +105,25 @@ class Net:
         y = self.node(op, [self.dequantize(a), self.dequantize(b)])
         return self.quantize(self.activated(y, activation), tuple(np.broadcast_shapes(a.shape, b.shape)))
 
+    def add(self, a: Quantized, b: Quantized, activation: str | None = None) -> Quantized:
+        return self.binary("Add", a, b, activation)
+
+    def scalar(self, op: str, x: Quantized, value: float) -> Quantized:
+        """With a quantized constant, as quantizers write it."""
+        constant = self.constant(np.int8(100) if self.signed else np.uint8(100))
+        other = self.node("DequantizeLinear", [constant, *self.parameters(value / 100, 0, self.signed)])
+        return self.quantize(self.node(op, [self.dequantize(x), other]), x.shape, zero=x.zero)
+
+    def transposed(self, x: Quantized) -> Quantized:
+        y = self.node("Transpose", [self.dequantize(x)], perm=[0, *range(len(x.shape), 0, -1)])
+        return self.quantize(y, x.shape[::-1], x.scale, x.zero)
+
     def unary(self, op: str, x: Quantized, **attributes: object) -> Quantized:
         return self.quantize(self.node(op, [self.dequantize(x)], **attributes), x.shape)
 
-    def pool(self, op: str, x: Quantized, kernel: int, stride: int, pad: int = 0, **options: object) -> Quantized:
+    def pool(
+        self, op: str, x: Quantized, kernel: int, stride: int, pad: int = 0, **options: object
+    ) -> Quantized:
         rank = len(x.shape) - 1
         y = self.node(op, [self.dequantize(x)], kernel_shape=[kernel] * rank, strides=[stride] * rank,
                       pads=[pad] * 2 * rank, **options)  # fmt: skip
@@ -124,7 +147,9 @@ class Net:
         size = int(np.prod(x.shape))
         w, _ = self.weights(size, out, axis=1)
         flat = self.node("Flatten", [self.dequantize(x)])
-        y = self.node("Add", [self.node("MatMul", [flat, w]), self.constant(np.float32(self.rng.standard_normal(out)))])
+        y = self.node(
+            "Add", [self.node("MatMul", [flat, w]), self.constant(np.float32(self.rng.standard_normal(out)))]
+        )
         return self.quantize(y, (out,))
 
     def model(self, output: Quantized, dequantized: bool = True) -> onnx.ModelProto:
