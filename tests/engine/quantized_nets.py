@@ -76,7 +76,7 @@ class Net:
             return self.node("Clip", [y, self.constant(np.float32(0)), self.constant(np.float32(6))])
         return self.node(activation, [y]) if activation else y
 
-    def conv(
+    def conv(  # noqa: PLR0913
         self, x: Quantized, channels: int, kernel: int = 1, stride: int = 1, pad: int = 0, dilation: int = 1,
         group: int = 1, activation: str | None = None, bias: bool = True, per_channel: bool = True,
     ) -> Quantized:  # fmt: skip

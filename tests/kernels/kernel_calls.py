@@ -14,7 +14,7 @@ CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winogr
 FAMILIES = {
     "gemm", "codebook", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
-    "layer_norm", "cell_floats", "cell_bytes", "qgemm", "round", "depthwise_cells", "cell_quantize", "cell_dequantize",
+    "depthwise_cells", "cell_quantize", "cell_dequantize",
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",
 }.union(CONV_METHODS)  # fmt: skip
 BYTE_FAMILIES = {"cell_bytes", "qgemm", "depthwise_cells"}  # those with a further row for AVX-512 VNNI
