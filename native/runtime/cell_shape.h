@@ -7,6 +7,14 @@ namespace gossamer {
 
 inline std::vector<DType> byte_type(const Node&, const Types&) { return {DType::uint8}; }
 inline std::vector<DType> float_type(const Node&, const Types&) { return {DType::float32}; }
+// Of a result that is float32 or bytes in cells.
+inline std::vector<DType> result_type(const Node& node, const Types&) {
+  return {node.integer("float_out", 0) ? DType::float32 : DType::uint8};
+}
+// Of bytes that are not in cells: cells alone are always unsigned.
+inline std::vector<DType> plain_byte_type(const Node& node, const Types&) {
+  return {node.integer("signed", 0) ? DType::int8 : DType::uint8};
+}
 
 inline Shape cells_shape(const Shape& x) {  // of a tensor (batch, C, spatial sizes ...)
   Shape shape = x;

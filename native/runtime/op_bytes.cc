@@ -13,7 +13,8 @@ namespace {
 // Inputs: uint8 (..., K), int8 weights (N, K), int32 start of the sums, float scale, float shift.
 
 std::vector<DType> product_type(const Node& node, const Types&) {
-  return {node.integer("float_out", 0) ? DType::float32 : DType::uint8};
+  if (node.integer("float_out", 0)) return {DType::float32};
+  return {node.integer("signed", 0) ? DType::int8 : DType::uint8};
 }
 
 void infer_product(Inference& n) {

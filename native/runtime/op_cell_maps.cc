@@ -82,12 +82,12 @@ void infer_mean(Inference& n) {
   const Shape& x = n.shape(0);
   Shape out{x[0], n.node.integer("channels", 0)};
   if (n.node.integer("keepdims", 1)) out.resize(x.size() - 1, 1);
-  n.outputs = {n.node.integer("to_cells", 0) ? cells_shape(out) : out};
+  n.outputs = {n.node.integer("float_out", 0) ? out : cells_shape(out)};
 }
 
 Step build_mean(Build& b) {
   CellMeanArgs fixed;
-  const bool to_cells = b.node.integer("to_cells", 0) != 0;
+  const bool float_out = b.node.integer("float_out", 0) != 0;
   fixed.channels = b.node.integer("channels", 0);
   fixed.pixels = pixels_of(b.shape(0));
   fixed.scale = b.node.real("scale", 1) / static_cast<float>(fixed.pixels);
@@ -99,8 +99,8 @@ Step build_mean(Build& b) {
   return {[=, x = b.in(0), y = b.out(), mean = kernel.run](const Run& run) {
             each_image(run, batch, planes, fixed, [&](CellMeanArgs& a, int64_t image) {
               a.x = run.at<uint8_t>(x) + image * planes * a.pixels * 4;
-              if (to_cells) a.cells = run.at<uint8_t>(y) + image * planes * 4;
-              else a.y = run.at<float>(y) + image * a.channels;
+              if (float_out) a.y = run.at<float>(y) + image * a.channels;
+              else a.cells = run.at<uint8_t>(y) + image * planes * 4;
               mean(a);
             });
           },
@@ -129,7 +129,7 @@ constexpr Operator kOperators[] = {
     {"gossamer.Multiply", 2, 2, "", byte_type, infer_binary, build_multiply},
     {"gossamer.MaxPool", 1, 1, "", byte_type, infer_pool, build_max_pool},
     {"gossamer.AveragePool", 1, 1, "", byte_type, infer_pool, build_average_pool},
-    {"gossamer.Mean", 1, 1, "", float_type, infer_mean, build_mean},
+    {"gossamer.Mean", 1, 1, "", result_type, infer_mean, build_mean},
     {"gossamer.Concat", 1, -1, "", byte_type, infer_cell_concat, build_cell_concat},
     {"gossamer.Lookup", 2, 2, "", byte_type, infer_same, build_lookup},
 };

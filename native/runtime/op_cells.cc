@@ -206,8 +206,8 @@ constexpr Operator kOperators[] = {
     {"gossamer.Quantize", 1, 1, " channels scale zero ", byte_type, infer_to_cells, build_quantize},
     {"gossamer.Dequantize", 1, 1, " channels scale zero ", float_type, infer_from_cells, build_dequantize},
     {"gossamer.ToCells", 1, 1, " channels signed ", byte_type, infer_to_cells, build_to_cells},
-    {"gossamer.ToBytes", 1, 1, " channels signed ", byte_type, infer_from_cells, build_to_bytes},
-    {"gossamer.Conv", 5, 6, "", byte_type, infer_conv, build_conv},
+    {"gossamer.ToBytes", 1, 1, " channels signed ", plain_byte_type, infer_from_cells, build_to_bytes},
+    {"gossamer.Conv", 5, 6, "", result_type, infer_conv, build_conv},
 };
 
 }  // namespace

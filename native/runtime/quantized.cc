@@ -15,6 +15,7 @@ namespace gossamer {
 namespace {
 
 constexpr double kMostInt32 = 2147483647.0;
+constexpr int64_t kMostPadding = 4096;  // that a convolution takes over
 
 // What the sums of a product of bytes start from, and what makes results of them; one number for each output channel.
 struct Sums {
@@ -72,10 +73,26 @@ class Rewriter : public CellRewriter {
 
   // --- convolution -----------------------------------------------------------------------------------------------------
 
-  bool conv(const Node& node) {
-    const auto x = patterns.quantized(node.inputs[0]);
-    const auto w = patterns.weights(node.inputs[1]);
+  // Lets the convolution pad with the zeros of a Pad before it.
+  void take_padding(Node& node, QuantizedTensor& x, size_t spatial) const {
+    const std::string mode = node.text("auto_pad", "NOTSET");
+    std::vector<int64_t> pads = node.integers("pads");
+    const Padded* outer = mode == "VALID" || mode == "NOTSET" ? padded(x.value) : nullptr;
+    if (!outer || outer->pads.size() != 2 * spatial || (!pads.empty() && (mode == "VALID" || pads.size() != 2 * spatial))) return;
+    if (std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad < 0 || pad > kMostPadding; })) return;
+    pads.resize(2 * spatial);
+    for (size_t i = 0; i < pads.size(); ++i) pads[i] += outer->pads[i];
+    node.attributes["pads"] = pads;
+    node.attributes.erase("auto_pad");
+    x = outer->inner;
+  }
+
+  bool conv(const Node& given) {
+    auto x = patterns.quantized(given.inputs[0]);
+    const auto w = patterns.weights(given.inputs[1]);
     if (!x || !w || w->shape.size() < 3 || w->shape.size() > 4) return false;
+    Node node = given;
+    take_padding(node, *x, w->shape.size() - 2);
     const int64_t groups = node.integer("group", 1), rows = w->shape[0];
     const auto bias = patterns.channel_values(node.has_input(2) ? node.inputs[2] : kAbsent, rows);
     if (groups < 1 || rows % groups || !bias) return false;
@@ -123,6 +140,7 @@ class Rewriter : public CellRewriter {
     fused.attributes["float_out"] = int64_t{!tail.quantization};
     // Bytes in the tensor's own sign: cells alone are always unsigned.
     const int64_t sign = tail.quantization && tail.quantization->is_signed ? 128 : 0;
+    fused.attributes["signed"] = int64_t{sign != 0};
     if (tail.quantization) fused.attributes["zero"] = tail.quantization->zero - sign;
     fused.attributes["low"] = tail.low - static_cast<float>(sign);
     fused.attributes["high"] = tail.high - static_cast<float>(sign);

@@ -26,6 +26,12 @@ struct CellTensor : QuantizedTensor {
   InCells in_cells;
 };
 
+// A quantized tensor that is another one with zeros around its pixels: begin and end of each spatial dimension.
+struct Padded {
+  QuantizedTensor inner;
+  std::vector<int64_t> pads;
+};
+
 class CellRewriter {
  public:
   CellRewriter(Model& model, Isa isa) : isa(isa), patterns(model), model_(model), absorbed_(model.nodes.size()) {}
@@ -61,12 +67,18 @@ class CellRewriter {
   // What an operator reads in cells, where they exist already.
   std::optional<CellTensor> cell_tensor(int value) const;
   std::optional<InCells> in_cells(int q) const;
+  void note_padded(int q, Padded padded) { padded_[q] = std::move(padded); }
+  const Padded* padded(int q) const {
+    const auto at = padded_.find(q);
+    return at == padded_.end() ? nullptr : &at->second;
+  }
 
  private:
   Model& model_;
   std::vector<Node> out_;
   std::vector<bool> erased_, absorbed_;
   std::map<int, InCells> in_cells_;
+  std::map<int, Padded> padded_;
 };
 
 // Sums, products, maxima, means, concatenation and functions of one element: true where a step took the node's place.

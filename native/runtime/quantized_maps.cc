@@ -181,11 +181,11 @@ bool mean(CellRewriter& r, const Node& node) {
                          {{"channels", x->in_cells.channels}, {"scale", x->scale}, {"zero", x->zero}, {"keepdims", keeps}});
   const Tail tail = r.patterns.tail(node.outputs[0]);
   if (!keeps || !tail.quantization || !tail.only_quantizes) {
+    means.attributes["float_out"] = int64_t{1};
     means.outputs = node.outputs;
     r.emit(std::move(means));
     return true;
   }
-  means.attributes["to_cells"] = int64_t{1};
   means.attributes["y_scale"] = tail.quantization->scale;
   means.attributes["y_zero"] = tail.quantization->zero;
   r.absorb(tail.nodes);
@@ -218,6 +218,14 @@ bool concat(CellRewriter& r, const Node& node) {
   return true;
 }
 
+// Zeros around the pixels of a quantized tensor, which a convolution pads with itself.
+void note_padding(CellRewriter& r, const Node& node) {
+  const auto x = r.patterns.quantized(node.inputs[0]);
+  const Tail tail = r.patterns.tail(node.outputs[0]);
+  const auto pads = r.patterns.spatial_zeros(node);
+  if (x && pads && tail.quantization && is_identity(*x, tail)) r.note_padded(tail.value, {*x, *pads});
+}
+
 // An operator that moves elements between two tensors of the same quantization moves bytes instead.
 bool move(CellRewriter& r, const Node& node) {
   if (!Patterns::moves_elements(node)) return false;
@@ -242,6 +250,7 @@ bool rewrite_map(CellRewriter& r, const Node& node) {
   if (node.op == "AveragePool") return average_pool(r, node);
   if (node.op == "ReduceMean" || node.op == "GlobalAveragePool") return mean(r, node);
   if (node.op == "Concat") return concat(r, node);
+  if (node.op == "Pad") note_padding(r, node);
   return move(r, node) || lookup(r, node);
 }
 

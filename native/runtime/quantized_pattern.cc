@@ -232,6 +232,23 @@ bool Patterns::moves_elements(const Node& node) {
   return kOps.count(node.op) > 0 && node.outputs.size() == 1;
 }
 
+std::optional<std::vector<int64_t>> Patterns::spatial_zeros(const Node& node) const {
+  if (node.text("mode", "constant") != "constant" || node.has_input(3)) return std::nullopt;
+  const auto value = node.has_input(2) ? constant_or_dequantized(node.inputs[2]) : std::nullopt;
+  if (node.has_input(2) && !(value && value->dtype == DType::float32 && element_count(value->shape) == 1 && value->as<float>()[0] == 0)) return std::nullopt;
+  std::vector<double> given = node.has_input(1) ? numbers(node.inputs[1]) : std::vector<double>{};
+  for (const int64_t pad : node.integers("pads")) given.push_back(static_cast<double>(pad));
+  const size_t rank = given.size() / 2;
+  if (rank < 3 || given.size() % 2 || node.real("value", 0) != 0) return std::nullopt;
+  std::vector<int64_t> spatial;
+  for (size_t i = 0; i < given.size(); ++i) {
+    const bool in_front = i % rank < 2;
+    if (given[i] < 0 || given[i] > 4096 || (in_front && given[i] != 0)) return std::nullopt;
+    if (!in_front) spatial.push_back(static_cast<int64_t>(given[i]));
+  }
+  return spatial;
+}
+
 std::optional<Tensor> Patterns::constant_or_dequantized(int value) const {
   if (const Tensor* tensor = constant(value)) return *tensor;
   const Node* node = producer(value);

@@ -73,6 +73,8 @@ class Patterns {
   // Whether the operator takes a first input of this type and gives an output of the same.
   bool takes(const Node& node, DType dtype) const;
   static bool moves_elements(const Node& node);
+  // Of a Pad with the constant zero of spatial dimensions alone: how much in front of and behind each.
+  std::optional<std::vector<int64_t>> spatial_zeros(const Node& node) const;
   // Where `node` is a function of each element of one input, beside constants: that input's number.
   std::optional<size_t> mapped_input(const Node& node, size_t rank) const;
   // The 256 results of dequantizing a byte of input `input`, `node`, and the tail.

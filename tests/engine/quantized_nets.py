@@ -118,6 +118,12 @@ class Net:
         y = self.node("Transpose", [self.dequantize(x)], perm=[0, *range(len(x.shape), 0, -1)])
         return self.quantize(y, x.shape[::-1], x.scale, x.zero)
 
+    def padded(self, x: Quantized, pads: int) -> Quantized:
+        """Zeros around the pixels, as TensorFlow's exporters write a convolution's padding."""
+        rank = len(x.shape) - 1
+        y = self.node("Pad", [self.dequantize(x), self.constant(np.int64([0, 0, *[pads] * rank] * 2))])
+        return self.quantize(y, (x.shape[0], *[n + 2 * pads for n in x.shape[1:]]), x.scale, x.zero)
+
     def unary(self, op: str, x: Quantized, **attributes: object) -> Quantized:
         return self.quantize(self.node(op, [self.dequantize(x)], **attributes), x.shape)
 
@@ -146,14 +152,16 @@ class Net:
     def linear(self, x: Quantized, out: int) -> Quantized:
         size = int(np.prod(x.shape))
         w, _ = self.weights(size, out, axis=1)
-        flat = self.node("Flatten", [self.dequantize(x)])
-        y = self.node(
-            "Add", [self.node("MatMul", [flat, w]), self.constant(np.float32(self.rng.standard_normal(out)))]
-        )
+        flat = self.quantize(self.node("Flatten", [self.dequantize(x)]), (size,), x.scale, x.zero)
+        y = self.node("MatMul", [self.dequantize(flat), w])
+        y = self.node("Add", [y, self.constant(np.float32(self.rng.standard_normal(out)))])
         return self.quantize(y, (out,))
 
-    def model(self, output: Quantized, dequantized: bool = True) -> onnx.ModelProto:
+    def model(self, output: Quantized, dequantized: bool = True, rounded: bool = True) -> onnx.ModelProto:
+        """``rounded``: false leaves out the last operator's QuantizeLinear."""
         name = self.dequantize(output) if dequantized else output.name
+        if not rounded:
+            name = next(node.input[0] for node in self.nodes if node.output[0] == output.name)
         dtype = TensorProto.FLOAT if dequantized else TensorProto.INT8 if output.signed else TensorProto.UINT8
         graph = helper.make_graph(
             self.nodes,

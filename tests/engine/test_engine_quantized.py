@@ -91,7 +91,18 @@ def excited(net: Net, x: Quantized) -> Quantized:
 
 
 # Kernels of float operators that have an integer form.
-FLOATS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winograd6", "pool", "binary", "unary"}
+FLOATS = {
+    "gemm",
+    "conv",
+    "direct",
+    "depthwise",
+    "winograd2",
+    "winograd4",
+    "winograd6",
+    "pool",
+    "binary",
+    "unary",
+}
 
 # What each case does to x, and kernels that must be among those that do it.
 CASES = {
@@ -134,6 +145,7 @@ CASES = {
     "concat-planes": ((6, 9, 9), lambda n, x: n.concat([n.conv(x, 8), n.conv(x, 4)], False), {"cell_concat"}),
     "linear": ((6, 3, 3), lambda n, x: n.linear(n.conv(x, 10, activation="Relu"), 11), set()),
     "moved-then-conv": ((6, 8, 8), lambda n, x: n.conv(n.transposed(n.conv(x, 5)), 7, 3), set()),
+    "padded": ((3, 9, 9), lambda n, x: n.depthwise(n.padded(n.conv(n.padded(x, 1), 6, 3), 2), pad=1), set()),
     "tiny": ((1, 1, 1), lambda n, x: n.conv(x, 1), set()),
 }  # fmt: skip
 
@@ -224,6 +236,22 @@ def test_batches_and_threads(load, signed):
     for engine in engines.values():
         for batch in (0, 1, 3):
             assert_steps(engine(inputs(net, batch)), reference(inputs(net, batch)), output.scale)
+
+
+@pytest.mark.parametrize("name", ["conv", "conv1d", "depthwise", "mean", "linear", "padded", "max-pool"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_floats_are_the_output(load, name, signed):
+    """Where no QuantizeLinear follows, integer sums become float32."""
+    shape, grow, _ = CASES[name]
+    net = Net(7, shape, signed)
+    output = grow(net, net.input)
+    engines, reference = load(net.model(output, rounded=False))
+    x = inputs(net, 2)
+    wanted = reference(x)
+    for engine in engines.values():
+        got = engine(x)
+        assert got.dtype == np.float32 and got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("signed", [False, True])
