@@ -8,6 +8,7 @@ same zeros. Shapes are fixed, which every runtime plans best for.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from engine_networks import Network
+from engine_networks import NETWORKS, Network
 from engine_sparsity import Sparsity, sparsify
 from torch import nn
 
-OPSET = 18
+OPSET = 17
 CALIBRATION = 4  # batches
+_STEM = re.compile(r"(?P<name>.+)-(?P<precision>fp32|int8)(-z(?P<zeros>\d+)x(?P<rows>\d))?(-b(?P<batch>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Variant:
         zeros = f"-z{100 * self.sparsity.zeros:.0f}x{self.sparsity.rows}" if self.sparsity else ""
         batch = f"-b{self.batch}" if self.batch > 1 else ""
         return f"{self.network.name}-{self.precision}{zeros}{batch}"
+
+    @classmethod
+    def parse(cls, stem: str) -> Variant:
+        """The variant whose :attr:`stem` it is."""
+        found = _STEM.fullmatch(stem)
+        network = next((n for n in NETWORKS if found and n.name == found["name"]), None)
+        if found is None or network is None:
+            raise ValueError(f"{stem!r} is no variant: write NETWORK-fp32|int8[-z<percent>x<rows>][-b<batch>]")
+        sparsity = Sparsity(int(found["zeros"]) / 100, int(found["rows"])) if found["zeros"] else None
+        return cls(network, found["precision"], sparsity, int(found["batch"] or 1))
 
     def module(self) -> nn.Module:
         """The float network with its zeros."""
@@ -73,12 +85,12 @@ def _in_float(variant: Variant) -> Variant:
 
 
 def _export(variant: Variant, path: Path) -> None:
+    """By torch's older exporter: the newer one writes operator sets that DeepSparse cannot read."""
     example = torch.from_numpy(variant.inputs())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations
         torch.onnx.export(
-            variant.module(), (example,), path, opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
-            input_names=["x"], output_names=["y"],
+            variant.module(), (example,), path, opset_version=OPSET, dynamo=False, input_names=["x"], output_names=["y"]
         )  # fmt: skip
 
 
@@ -105,9 +117,9 @@ def _quantize(variant: Variant, source: Path, path: Path) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # A transformer's norms, softmax and products of activations stay in floating point, as its users have it.
+            # A transformer's norms, softmax and GELU stay in floating point, as its users have it.
             op_types_to_quantize=["MatMul", "Gemm"] if variant.network.tokens else None,
-            extra_options={"ActivationSymmetric": False, "MatMulConstBOnly": True},
+            extra_options={"ActivationSymmetric": False},
         )
     finally:
         prepared.unlink(missing_ok=True)

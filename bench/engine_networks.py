@@ -43,6 +43,9 @@ class Network:
         for layer in module.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 _fill(layer)
+            elif isinstance(layer, nn.LayerNorm):
+                nn.init.normal_(layer.weight, 1.0, 0.1)
+                nn.init.normal_(layer.bias, std=0.1)
         return module.requires_grad_(False)
 
     def inputs(self, batch: int, seed: int) -> npt.NDArray[np.generic]:
@@ -165,12 +168,12 @@ class EncoderLayer(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(n, tokens, width) -> (n, heads, tokens, width / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x))
         weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]), dim=-1)
-        x = self.norm1(x + self.out((weights @ value).transpose(1, 2).flatten(2)))
+        x = self.norm1(x + self.out((weights @ value).transpose(1, 2).reshape(x.shape)))
         return self.norm2(x + self.down(F.gelu(self.up(x))))
 
 

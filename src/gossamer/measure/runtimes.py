@@ -2,13 +2,18 @@
 ``run``.
 
 They are constructed inside a worker process of their own (worker.py), which imports nothing else. All of them
-are held to the same number of threads and to single precision.
+are held to the same number of threads, and what a file has in single precision is computed in it. A runtime whose
+package does not go together with ours may be installed elsewhere: see :func:`interpreter_with`.
 """
 
 from __future__ import annotations
 
 import abc
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -41,13 +46,34 @@ class Runtime(abc.ABC):
     @classmethod
     def installed(cls) -> bool:
         """Whether this runtime's package can be imported on this machine."""
-        return find_spec(cls.package) is not None
+        return interpreter_with(cls.package) is not None
 
     @classmethod
-    def require(cls) -> None:
-        """Raise ``MissingDependencyError`` where the runtime is not installed."""
-        if not cls.installed():
+    def interpreter(cls) -> str:
+        """The Python that runs it. Raises ``MissingDependencyError`` where the runtime is not installed."""
+        python = interpreter_with(cls.package)
+        if python is None:
             raise MissingDependencyError(f"{cls.name} is not installed: pip install {cls.package}")
+        return python
+
+
+def interpreter_with(package: str) -> str | None:
+    """The Python interpreter that has ``package``: this one, or the first of those named by the environment variable
+    ``GOSSAMER_PEERS`` (paths, separated as in ``PATH``; of this Python's version, with NumPy); None where none has.
+    """
+    if find_spec(package.partition(".")[0]) is not None:
+        return sys.executable
+    others = filter(None, os.environ.get("GOSSAMER_PEERS", "").split(os.pathsep))
+    return next((python for python in others if _has(python, package)), None)
+
+
+@lru_cache
+def _has(python: str, package: str) -> bool:
+    code = "import sys; from importlib.util import find_spec; sys.exit(find_spec(sys.argv[1]) is None)"
+    try:
+        return subprocess.run([python, "-c", code, package], check=False, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 class Gossamer(Runtime):
@@ -87,9 +113,10 @@ class OnnxRuntime(Runtime):
 
 
 class OpenVino(Runtime):
-    """OpenVINO's CPU plug-in, latency hint, float32 kernels, on an ``.onnx`` file."""
+    """OpenVINO's CPU plug-in, latency hint, float32 kernels, on an ``.onnx`` file or its own ``.xml``."""
 
     name, suffix, package = "openvino", ".onnx", "openvino"
+    settings: ClassVar[dict[str, str | int]] = {}
 
     def __init__(self, path: Path, threads: int) -> None:
         import openvino
@@ -97,7 +124,9 @@ class OpenVino(Runtime):
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": "f32",
+            **self.settings,
         }
         self._request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
 

@@ -13,14 +13,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import cast
 
+from gossamer import _native
 from gossamer.errors import UnsupportedError
 from gossamer.measure.runtimes import Arrays, Runtime
 
@@ -78,16 +80,18 @@ class Worker:
     """A context manager around the child process. What the runtime cannot do is an ``UnsupportedError``."""
 
     def __init__(self, runner: Runner, threads: int) -> None:
-        runner.runtime.require()
+        self._python = runner.runtime.interpreter()
         self.runner, self.threads = runner, threads
 
     def __enter__(self) -> Worker:
         ours, theirs = socket.socketpair()
+        self._links = _Links() if self._python != sys.executable else None
+        packages = [str(_PACKAGES), *(p for p in sys.path if p)] if self._links is None else [self._links.name]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"{_SERVE}({theirs.fileno()})"],
+                [self._python, "-c", f"{_SERVE}({theirs.fileno()})"],
                 pass_fds=[theirs.fileno()],
-                env=_environment(self.threads),
+                env=_environment(self.threads, packages),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else subprocess.DEVNULL,
             )
@@ -103,6 +107,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._links is not None:
+            self._links.cleanup()
 
     def first_run(self) -> FirstRun:
         """Load the file and run it once."""
@@ -197,9 +203,24 @@ def peak_resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _environment(threads: int) -> Mapping[str, str]:
+class _Links(tempfile.TemporaryDirectory[str]):
+    """A folder that holds this package and nothing else, as links: what another interpreter may import of ours.
+
+    The native module may lie elsewhere than the package (an editable install).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(prefix="gossamer-")
+        package = Path(self.name) / "gossamer"
+        package.mkdir()
+        for entry in {*(_PACKAGES / "gossamer").iterdir(), Path(_native.__file__)}:
+            if not (package / entry.name).exists():
+                (package / entry.name).symlink_to(entry)
+
+
+def _environment(threads: int, packages: Sequence[str]) -> Mapping[str, str]:
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    path = os.pathsep.join(dict.fromkeys([str(_PACKAGES), *(p for p in sys.path if p)]))
+    path = os.pathsep.join(dict.fromkeys(packages))
     # PYTHONSAFEPATH: a file called numpy.py in the current directory is not ours to import.
     return {**os.environ, **dict.fromkeys(pools, str(threads)), "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 

@@ -1,0 +1,83 @@
+"""Runtimes that seldom share an environment with ours; each may live in an interpreter of ``GOSSAMER_PEERS``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gossamer.errors import UnsupportedError
+from gossamer.measure.runtimes import Arrays, OpenVino, Runtime
+
+
+class OpenVinoSparse(OpenVino):
+    """OpenVINO with its option for sparse int8 weights: layers with at least half of them zero store them packed."""
+
+    name = "openvino sparse"
+    settings: ClassVar[dict[str, str | int]] = {"CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE": "0.5"}
+
+
+class LiteRt(Runtime):
+    """LiteRT (TensorFlow Lite) with XNNPACK, on a ``.tflite`` file."""
+
+    name, suffix, package = "litert", ".tflite", "ai_edge_litert"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(str(path), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._inputs = [port["index"] for port in self._interpreter.get_input_details()]
+        self._outputs = [port["index"] for port in self._interpreter.get_output_details()]
+
+    def run(self, inputs: Sequence[npt.NDArray[np.generic]]) -> Arrays:
+        """See :meth:`Runtime.run`."""
+        for index, array in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, array)
+        self._interpreter.invoke()
+        return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+
+
+class ExecuTorch(Runtime):
+    """ExecuTorch with XNNPACK, on a ``.pte`` file."""
+
+    name, suffix, package = "executorch", ".pte", "executorch"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import torch
+        from executorch.extension.pybindings.portable_lib import (  # type: ignore[import-not-found]
+            _load_for_executorch,
+            _threadpool_get_thread_count,
+            _unsafe_reset_threadpool,
+        )
+
+        _unsafe_reset_threadpool(threads)
+        if _threadpool_get_thread_count() != threads:
+            raise UnsupportedError(f"executorch: its pool has {_threadpool_get_thread_count()} threads, not {threads}")
+        self._module = _load_for_executorch(str(path))
+        self._tensor: Any = torch.from_numpy
+
+    def run(self, inputs: Sequence[npt.NDArray[np.generic]]) -> Arrays:
+        """See :meth:`Runtime.run`."""
+        return tuple(output.numpy() for output in self._module.forward([self._tensor(x) for x in inputs]))
+
+
+class DeepSparse(Runtime):
+    """DeepSparse's engine, on an ``.onnx`` file. Raises ``UnsupportedError`` where it leaves operators to ONNX Runtime."""
+
+    name, suffix, package = "deepsparse", ".onnx", "deepsparse"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from deepsparse import Engine  # type: ignore[import-not-found]
+
+        self._engine = Engine(str(path), batch_size=None, num_cores=threads)
+        supported = self._engine.fraction_of_supported_ops
+        if supported < 1:
+            raise UnsupportedError(f"deepsparse supports {supported:.0%} of its operators")
+
+    def run(self, inputs: Sequence[npt.NDArray[np.generic]]) -> Arrays:
+        """See :meth:`Runtime.run`."""
+        return tuple(self._engine.run(list(inputs), val_inp=False))
