@@ -7,11 +7,12 @@ inputs for the ranges.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from engine_files import CALIBRATION, Variant, onnx_file
 
@@ -36,33 +37,45 @@ def openvino_int8(variant: Variant, onnx: Path, path: Path) -> None:
 
 def litert(variant: Variant, onnx: Path, path: Path) -> None:
     """litert-torch for float32; int8 by AI Edge's quantizer: static, weights per channel, activations int8."""
+    if variant.precision == "fp32":
+        _litert_float(variant, path)
+        return
+    from ai_edge_quantizer import qtyping, recipe
+
+    def quantize(tool: Any, name: str) -> Any:
+        for end in (
+            qtyping.TFLOperationName.INPUT,
+            qtyping.TFLOperationName.OUTPUT,
+        ):  # float at both ends, as for all
+            tool.update_quantization_recipe(".*", end, algorithm_key="no_quantize")
+        return tool.calibrate({"serving_default": [{name: x} for x in calibration(variant)]})
+
+    _litert_quantized(variant, path, recipe.static_wi8_ai8(), quantize)
+
+
+def litert_dynamic(variant: Variant, onnx: Path, path: Path) -> None:
+    """The same quantizer, dynamic: the ranges of activations are found while running."""
+    from ai_edge_quantizer import recipe
+
+    _litert_quantized(variant, path, recipe.dynamic_wi8_afp32(), lambda tool, name: None)
+
+
+def _litert_float(variant: Variant, path: Path) -> None:
     import litert_torch
 
-    example = torch.from_numpy(variant.inputs())
-    model = litert_torch.convert(variant.module(), (example,))
-    if variant.precision == "fp32":
-        model.export(str(path))
-        return
-    from ai_edge_quantizer import qtyping, quantizer, recipe
+    litert_torch.convert(variant.module(), (torch.from_numpy(variant.inputs()),)).export(str(path))
+
+
+def _litert_quantized(variant: Variant, path: Path, recipe: Any, ranges: Callable[[Any, str], Any]) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer
 
     floating = path.with_suffix(".float")
-    try:
-        model.export(str(floating))
-        tool = quantizer.Quantizer(str(floating), recipe.static_wi8_ai8())
-        for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):  # float at both ends, as for all
-            tool.update_quantization_recipe(".*", end, algorithm_key="no_quantize")
-        name = next(iter(tool_inputs(floating)))
-        ranges = tool.calibrate({"serving_default": [{name: x} for x in calibration(variant)]})
-        tool.quantize(ranges).export_model(str(path))
-    finally:
-        floating.unlink(missing_ok=True)
-
-
-def tool_inputs(path: Path) -> list[str]:
-    """The input names of the file's only signature."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return list(Interpreter(str(path)).get_signature_runner("serving_default").get_input_details())
+    _litert_float(variant, floating)
+    tool = quantizer.Quantizer(str(floating), recipe)
+    (name,) = Interpreter(str(floating)).get_signature_runner("serving_default").get_input_details()
+    tool.quantize(ranges(tool, name)).export_model(str(path))
+    floating.unlink()
 
 
 def executorch(variant: Variant, onnx: Path, path: Path) -> None:
@@ -96,24 +109,56 @@ def torch_file(variant: Variant, onnx: Path, path: Path) -> None:
     save_torch(variant.module(), (variant.inputs(),), path)
 
 
-FORMS: dict[str, tuple[Callable[[Variant, Path, Path], None], str]] = {
-    "openvino": (openvino_int8, ".xml"),
-    "litert": (litert, ".tflite"),
-    "executorch": (executorch, ".pte"),
-    "torch": (torch_file, ".pt2"),
+def integers(variant: Variant, onnx: Path, path: Path) -> None:
+    """Integer products between float operators, for DeepSparse."""
+    from engine_integers import to_integers
+
+    to_integers(onnx, path, calibration(variant))
+
+
+def dynamic(variant: Variant, onnx: Path, path: Path) -> None:
+    """ONNX Runtime's dynamic quantization: the ranges of activations are found while running."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        onnx, path, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"]
+    )
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of a variant: the function that writes it, its file's suffix, and the package that has the tools."""
+
+    convert: Callable[[Variant, Path, Path], None]
+    suffix: str
+    package: str
+
+
+FORMS = {
+    "openvino": Form(openvino_int8, ".xml", "nncf"),
+    "litert": Form(litert, ".tflite", "litert_torch"),
+    "litert-dynamic": Form(litert_dynamic, ".tflite", "litert_torch"),
+    "executorch": Form(executorch, ".pte", "executorch"),
+    "torch": Form(torch_file, ".pt2", "torch"),
+    "integers": Form(integers, ".onnx", "onnxruntime"),
+    "dynamic": Form(dynamic, ".onnx", "onnxruntime"),
 }
+
+
+def form_path(form: str, stem: str, folder: Path) -> Path:
+    """Where the variant called ``stem`` lies in a form."""
+    return folder / f"{stem}.{form}{FORMS[form].suffix}"
 
 
 def main(form: str, stem: str, folder: Path) -> None:
     """Write the variant called ``stem`` (Variant.stem) in ``folder``."""
-    convert, suffix = FORMS[form]
-    variant = Variant.parse(stem)
-    path = folder / f"{stem}{suffix}"
-    partial = folder / f".{stem}{suffix}"
-    np.random.seed(0)
-    convert(variant, onnx_file(Variant(variant.network, "fp32", variant.sparsity, variant.batch), folder), partial)
-    for made in folder.glob(f".{stem}.*"):  # OpenVINO writes a second file beside the first
-        made.replace(path.with_suffix(made.suffix))
+    variant, path = Variant.parse(stem), form_path(form, stem, folder)
+    floating = onnx_file(replace(variant, precision="fp32"), folder)
+    with tempfile.TemporaryDirectory(dir=folder) as partial:
+        FORMS[form].convert(variant, floating, Path(partial) / path.name)
+        # The file itself last: OpenVINO writes a second one beside it, and what exists is taken for whole.
+        for made in sorted(Path(partial).iterdir(), key=lambda made: made.name == path.name):
+            made.replace(folder / made.name)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,10 @@ from engine_sparsity import Sparsity, sparsify
 from torch import nn
 
 OPSET = 17
-CALIBRATION = 4  # batches
-_STEM = re.compile(r"(?P<name>.+)-(?P<precision>fp32|int8)(-z(?P<zeros>\d+)x(?P<rows>\d))?(-b(?P<batch>\d+))?")
+CALIBRATION = 16  # batches
+_STEM = re.compile(
+    r"(?P<name>.+)-(?P<precision>fp32|int8)(-z(?P<zeros>\d+)x(?P<rows>\d))?(-b(?P<batch>\d+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Variant:
         found = _STEM.fullmatch(stem)
         network = next((n for n in NETWORKS if found and n.name == found["name"]), None)
         if found is None or network is None:
-            raise ValueError(f"{stem!r} is no variant: write NETWORK-fp32|int8[-z<percent>x<rows>][-b<batch>]")
+            raise ValueError(
+                f"{stem!r} is no variant: write NETWORK-fp32|int8[-z<percent>x<rows>][-b<batch>]"
+            )
         sparsity = Sparsity(int(found["zeros"]) / 100, int(found["rows"])) if found["zeros"] else None
         return cls(network, found["precision"], sparsity, int(found["batch"] or 1))
 
@@ -56,7 +60,9 @@ class Variant:
         """The float network with its zeros."""
         module = self.network.module()
         if self.sparsity is not None and not sparsify(module, self.sparsity):
-            raise ValueError(f"{self.network.name} has no layer that blocks of 1x4 over {self.sparsity.rows} rows divide")
+            raise ValueError(
+                f"{self.network.name} has no layer that blocks of 1x4 over {self.sparsity.rows} rows divide"
+            )
         return module
 
     def inputs(self, seed: int = 1) -> npt.NDArray[np.generic]:
@@ -73,15 +79,11 @@ def onnx_file(variant: Variant, folder: Path) -> Path:
             if variant.precision == "fp32":
                 _export(variant, partial)
             else:
-                _quantize(variant, onnx_file(_in_float(variant), folder), partial)
+                _quantize(variant, onnx_file(replace(variant, precision="fp32"), folder), partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     return path
-
-
-def _in_float(variant: Variant) -> Variant:
-    return Variant(variant.network, "fp32", variant.sparsity, variant.batch)
 
 
 def _export(variant: Variant, path: Path) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gossamer.networks import lenet_5, lenet_300_100
 
@@ -47,6 +50,13 @@ class Network:
                 nn.init.normal_(layer.weight, 1.0, 0.1)
                 nn.init.normal_(layer.bias, std=0.1)
         return module.requires_grad_(False)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one example: convolutions and matrix products."""
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes alone: nothing is computed
+            self.build().eval()(torch.from_numpy(self.inputs(1, 0)).to("meta"))
+        return counter.get_total_flops() // 2
 
     def inputs(self, batch: int, seed: int) -> npt.NDArray[np.generic]:
         """A batch of random inputs: standard normal, or tokens."""
@@ -94,13 +104,13 @@ def basic(inputs: int, width: int, stride: int) -> Residual:
 def bottleneck(inputs: int, width: int, stride: int) -> Residual:
     """The stride is the 3x3 convolution's (ResNet v1.5, as in torchvision and MLPerf)."""
     last = _ends_branch(conv(width, 4 * width, 1))
-    branch = nn.Sequential(
-        conv(inputs, width, 1), nn.ReLU(), conv(width, width, 3, stride), nn.ReLU(), last
-    )
+    branch = nn.Sequential(conv(inputs, width, 1), nn.ReLU(), conv(width, width, 3, stride), nn.ReLU(), last)
     return Residual(branch, inputs, 4 * width, stride)
 
 
-def resnet(block: Callable[[int, int, int], Residual], blocks: Sequence[int], expansion: int) -> nn.Sequential:
+def resnet(
+    block: Callable[[int, int, int], Residual], blocks: Sequence[int], expansion: int
+) -> nn.Sequential:
     """He et al. 2016, table 1, for 224 x 224."""
     layers: list[nn.Module] = [conv(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     inputs = 64
@@ -122,7 +132,7 @@ def vgg_16(*classifier: int) -> nn.Sequential:
             inputs = width
         layers.append(nn.MaxPool2d(2))
     layers.append(nn.Flatten())
-    for a, b in zip(classifier, classifier[1:], strict=False):
+    for a, b in pairwise(classifier):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -147,7 +157,15 @@ def mobilenet_v2() -> nn.Sequential:
     """Sandler et al. 2018, table 2, width 1."""
     layers: list[nn.Module] = [conv(3, 32, 3, 2), nn.ReLU6()]
     inputs = 32
-    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    table = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
     for expansion, width, count, first in table:
         for i in range(count):
             layers.append(InvertedResidual(inputs, width, first if i == 0 else 1, expansion))
@@ -194,7 +212,9 @@ def _single(inputs: int, outputs: int, size: int, groups: int = 1) -> Network:
     kind = "depthwise 3x3" if groups > 1 else "convolution 3x3"
     title = f"{kind}, {inputs} channels, {size}x{size}"
     name = f"{'depthwise' if groups > 1 else 'conv'}-{inputs}-{size}"
-    return Network(name, title, lambda: conv(inputs, outputs, 3, groups=groups), (inputs, size, size), whole=False)
+    return Network(
+        name, title, lambda: conv(inputs, outputs, 3, groups=groups), (inputs, size, size), whole=False
+    )
 
 
 IMAGE = (3, 224, 224)

@@ -41,7 +41,7 @@ def sparsify(module: nn.Module, sparsity: Sparsity, seed: int = 0) -> list[str]:
 
 
 def block_mask(weight: Tensor, sparsity: Sparsity, generator: torch.Generator) -> Tensor:
-    """Ones and zeros of ``weight``'s shape (outputs, inputs, *kernel): ``round(zeros * blocks)`` random blocks are 0."""
+    """Ones and zeros of ``weight``'s shape (outputs, inputs, *kernel); random blocks are 0."""
     outputs, inputs, *kernel = weight.shape
     blocks = torch.ones(outputs // sparsity.rows, inputs // BLOCK, *kernel)
     order = torch.randperm(blocks.numel(), generator=generator)

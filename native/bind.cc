@@ -512,7 +512,9 @@ template <class Args>
 static void bind_check(nb::module_& m, const char* name, void (*check)(const std::string&, Args), Args (*read)(Fields&)) {
   m.def(name, [check, read](const std::string& row, nb::kwargs values) {
     Fields fields(std::move(values));
-    check(row, read(fields));
+    const Args args = read(fields);
+    nb::gil_scoped_release release;
+    check(row, args);
   });
 }
 
@@ -596,6 +598,12 @@ static void bind_kernels(nb::module_& m) {
   bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
   bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
   bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);
+  const auto peak_fields = [](Fields& f) {
+    return engine::PeakArgs{f.number<int64_t>("rounds", 0), f.number("x", 1), f.number("y", 1), f.array<int64_t>("macs"),
+                            f.array<double>("total")};
+  };
+  bind_check<engine::PeakArgs>(m, "check_peak_floats", engine::check_peak_floats, peak_fields);
+  bind_check<engine::PeakArgs>(m, "check_peak_bytes", engine::check_peak_bytes, peak_fields);
   bind_check<engine::QgemmArgs>(m, "check_qgemm", engine::check_qgemm, qgemm_fields);
   bind_check<engine::SparseArgs>(m, "check_sparse", engine::check_sparse, sparse_fields);
   bind_check<engine::CodebookArgs>(m, "check_codebook", engine::check_codebook, [](Fields& f) {

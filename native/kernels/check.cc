@@ -7,6 +7,7 @@
 #include "kernels/elementwise/reference.h"
 #include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
+#include "kernels/peak/reference.h"
 #include "kernels/pool/reference.h"
 #include "kernels/qgemm/reference.h"
 #include "kernels/rows/reference.h"
@@ -51,6 +52,8 @@ std::vector<RowName> kernel_rows() {
   add_rows(kGemmKernels, all);
   add_rows(kCodebookKernels, all);
   for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
+  add_rows(kPeakFloatKernels, all);
+  add_rows(kPeakByteKernels, all);
   add_rows(kPoolKernels, all);
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
@@ -148,5 +151,7 @@ void check_transpose(const std::string& name, const TransposeArgs& args) { check
 void check_softmax(const std::string& name, const SoftmaxArgs& args) { check_plain(kSoftmaxKernels, softmax_reference, name, args); }
 void check_reduce(const std::string& name, const ReduceArgs& args) { check_plain(kReduceKernels, reduce_reference, name, args); }
 void check_layer_norm(const std::string& name, const LayerNormArgs& args) { check_plain(kLayerNormKernels, layer_norm_reference, name, args); }
+void check_peak_floats(const std::string& name, PeakArgs args) { check_plain(kPeakFloatKernels, peak_reference, name, args); }
+void check_peak_bytes(const std::string& name, PeakArgs args) { check_plain(kPeakByteKernels, peak_reference, name, args); }
 
 }  // namespace gossamer

@@ -12,6 +12,7 @@
 #include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/peak/peak.h"
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/rows/rows.h"
@@ -44,6 +45,8 @@ void check_softmax(const std::string& row, const SoftmaxArgs& args);
 void check_reduce(const std::string& row, const ReduceArgs& args);
 void check_layer_norm(const std::string& row, const LayerNormArgs& args);
 void check_transpose(const std::string& row, const TransposeArgs& args);
+void check_peak_floats(const std::string& row, PeakArgs args);
+void check_peak_bytes(const std::string& row, PeakArgs args);
 void check_cell_floats(const std::string& row, ConvArgs args);
 void check_cell_bytes(const std::string& row, CellBytesCheck args);
 void check_depthwise_cells(const std::string& row, CellBytesCheck args);

@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from gossamer.measure import (
     Gossamer,
     Latency,
     OnnxRuntime,
+    PeakBytes,
+    PeakFloats,
     Runner,
     Runtime,
     compare,
@@ -194,3 +199,49 @@ def test_steps_of_zeros_unless_inputs_are_given():
     network = two_layers()
     alone, batch = step_times(network), step_times(network, (np.ones((3, 8), np.float32),))
     assert [3 * step.macs for step in alone] == [step.macs for step in batch]
+
+
+class Elsewhere(Runtime):
+    """Installed only where PYTHONPATH's own folder is; tells which interpreter runs it and what it may import."""
+
+    name, suffix, package = "elsewhere", ".goss", "package_of_elsewhere"
+
+    def __init__(self, path, threads):
+        import package_of_elsewhere
+
+        self._found = package_of_elsewhere.FOUND
+
+    def run(self, inputs):
+        import sys
+
+        import gossamer
+
+        return (np.array([sys.executable, str(gossamer.__file__), self._found]), *inputs)
+
+
+def test_a_runtime_in_another_interpreter(goss, tmp_path, monkeypatch):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "package_of_elsewhere.py").write_text("FOUND = 'here'\n")
+    shutil.copy(__file__, packages / f"{Path(__file__).stem}.py")
+    shutil.copy(Path(__file__).with_name("measure_samples.py"), packages)
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec "{sys.executable}" "$@"\n', encoding="utf-8"
+    )
+    python.chmod(0o755)
+    monkeypatch.setenv("GOSSAMER_PEERS", f"/no/such/python:{python}")
+    assert Elsewhere.interpreter() == str(python)
+    (finish,) = race([Runner(Elsewhere, goss, (np.arange(3),))], runs=2)
+    _, package, found = finish.first.outputs[0]
+    assert found == "here"
+    assert "gossamer-" in package  # through links: nothing else of this interpreter's packages is seen
+    np.testing.assert_array_equal(finish.first.outputs[1], np.arange(3))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("runtime", [PeakFloats, PeakBytes])
+def test_the_peak_counts_its_products_on_every_thread(runtime, threads, goss):
+    (finish,) = race([Runner(runtime, goss, ())], runs=2, threads=threads)
+    (one,) = race([Runner(runtime, goss, ())], runs=2)
+    assert finish.first.outputs[0] == threads * one.first.outputs[0] > 0

@@ -8,6 +8,8 @@ from gossamer.measure.latency import Finish, Ratio, latency, race, speedup
 from gossamer.measure.machine import machine
 from gossamer.measure.memory import PeakMemory, peak_memory
 from gossamer.measure.pareto import pareto
+from gossamer.measure.peak import PeakBytes, PeakFloats
+from gossamer.measure.peers import DeepSparse, ExecuTorch, LiteRt, OpenVinoSparse
 from gossamer.measure.profile import step_times
 from gossamer.measure.records import (
     Comparison,
@@ -32,15 +34,21 @@ from gossamer.measure.worker import Runner
 __all__ = [
     "RUNTIMES",
     "Comparison",
+    "DeepSparse",
+    "ExecuTorch",
     "Finish",
     "Gossamer",
     "Latency",
     "LayerMeasurement",
+    "LiteRt",
     "Machine",
     "Macs",
     "Measurement",
     "OnnxRuntime",
     "OpenVino",
+    "OpenVinoSparse",
+    "PeakBytes",
+    "PeakFloats",
     "PeakMemory",
     "Ratio",
     "Runner",

@@ -22,7 +22,7 @@ def machine() -> Machine:
     """
     return Machine(
         cpu=cpu_model(),
-        instruction_set=_instruction_set(),
+        instruction_set=instruction_set(),
         cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=platform.platform(),
@@ -46,8 +46,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _instruction_set() -> str:
-    """The one that an Engine chooses here, asked of an Engine."""
+def instruction_set() -> str:
+    """The one that an Engine chooses here (``GOSSAMER_ISA`` lowers it), asked of an Engine."""
     from gossamer.engine import Engine
 
     port = Port("x", "float32", (1,))

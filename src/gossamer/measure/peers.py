@@ -26,7 +26,9 @@ class LiteRt(Runtime):
     name, suffix, package = "litert", ".tflite", "ai_edge_litert"
 
     def __init__(self, path: Path, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import (  # type: ignore[import-not-found]
+            Interpreter,
+        )
 
         self._interpreter = Interpreter(str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
@@ -56,7 +58,9 @@ class ExecuTorch(Runtime):
 
         _unsafe_reset_threadpool(threads)
         if _threadpool_get_thread_count() != threads:
-            raise UnsupportedError(f"executorch: its pool has {_threadpool_get_thread_count()} threads, not {threads}")
+            raise UnsupportedError(
+                f"executorch: its pool has {_threadpool_get_thread_count()} threads, not {threads}"
+            )
         self._module = _load_for_executorch(str(path))
         self._tensor: Any = torch.from_numpy
 
@@ -66,7 +70,10 @@ class ExecuTorch(Runtime):
 
 
 class DeepSparse(Runtime):
-    """DeepSparse's engine, on an ``.onnx`` file. Raises ``UnsupportedError`` where it leaves operators to ONNX Runtime."""
+    """DeepSparse's engine, on an ``.onnx`` file.
+
+    Raises ``UnsupportedError`` where it would leave operators to the ONNX Runtime inside it.
+    """
 
     name, suffix, package = "deepsparse", ".onnx", "deepsparse"
 
@@ -80,4 +87,5 @@ class DeepSparse(Runtime):
 
     def run(self, inputs: Sequence[npt.NDArray[np.generic]]) -> Arrays:
         """See :meth:`Runtime.run`."""
-        return tuple(self._engine.run(list(inputs), val_inp=False))
+        # It compares dtypes by identity, and an array that came from another process has a dtype object of its own.
+        return tuple(self._engine.run([x.view(x.dtype.type) for x in inputs], val_inp=False))

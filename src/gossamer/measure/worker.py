@@ -86,7 +86,9 @@ class Worker:
     def __enter__(self) -> Worker:
         ours, theirs = socket.socketpair()
         self._links = _Links() if self._python != sys.executable else None
-        packages = [str(_PACKAGES), *(p for p in sys.path if p)] if self._links is None else [self._links.name]
+        packages = (
+            [str(_PACKAGES), *(p for p in sys.path if p)] if self._links is None else [self._links.name]
+        )
         with theirs:
             self._process = subprocess.Popen(
                 [self._python, "-c", f"{_SERVE}({theirs.fileno()})"],
