@@ -54,7 +54,10 @@ class Network:
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of one example: convolutions and matrix products."""
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes alone: nothing is computed
+        with (
+            torch.device("meta"),
+            FlopCounterMode(display=False) as counter,
+        ):  # shapes alone: nothing is computed
             self.build().eval()(torch.from_numpy(self.inputs(1, 0)).to("meta"))
         return counter.get_total_flops() // 2
 
