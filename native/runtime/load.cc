@@ -7,6 +7,7 @@
 #include "runtime/control.h"
 #include "runtime/errors.h"
 #include "runtime/quantized.h"
+#include "runtime/rewrite.h"
 #include "runtime/transformer.h"
 
 namespace gossamer {
@@ -269,38 +270,63 @@ std::vector<Tensor> evaluate(const Model& model, const Node& node, const std::ve
 
 namespace {
 
+constexpr int64_t kMostFoldedBytes = int64_t{1} << 28;  // what a few constants may be spread to, while loading
+
+// Whether a node makes so much out of constants that it is computed while running.
+bool makes_too_much(const Model& model, const Node& node) {
+  std::vector<ValueInfo> memory;
+  Inference inference{node, model.opset, constant_infos(model, node, memory), {}};
+  find_operator(node.op)->infer(inference);
+  int64_t bytes = 0;
+  for (const Shape& shape : inference.outputs) bytes += 8 * element_count(shape);
+  return bytes > kMostFoldedBytes && inference.outputs != std::vector<Shape>{inference.shape(0)};
+}
+
 // Computes what depends on constants alone. `keeps`: nodes that are left for later.
 template <class Keeps>
 void fold_constants(Model& model, std::vector<Node>& all, Isa isa, const Keeps& keeps) {
   std::vector<Node> nodes;
   for (Node& node : all) {
-    if (!is_control(node) && depends_on_constants_alone(model, node) && !keeps(node)) fold(model, node, isa);
+    if (!is_control(node) && depends_on_constants_alone(model, node) && !keeps(node) && !makes_too_much(model, node)) fold(model, node, isa);
     else nodes.push_back(std::move(node));
   }
   all = std::move(nodes);
+}
+
+void read_constant(Model& model, const Node& node) {
+  if (node.outputs.empty() || node.outputs[0] == kAbsent) throw ModelError(node.label() + ": it has no output");
+  Tensor value = constant_value(node);
+  model.values[static_cast<size_t>(node.outputs[0])].dtype = value.dtype;
+  model.constants[node.outputs[0]].dense = std::move(value);
+}
+
+void check_nodes(Model& model, std::vector<Node>& all, Isa isa);
+
+void check_control(Model& model, const Node& node, Isa isa) {
+  prepare_control(model, node, [&](std::vector<Node>& inner) {
+    check_nodes(model, inner, isa);
+    fold_constants(model, inner, isa, [](const Node&) { return false; });
+  });
 }
 
 void check_nodes(Model& model, std::vector<Node>& all, Isa isa) {
   std::vector<Node> nodes;
   for (Node& node : all) {
     if (node.op == "Constant") {
-      if (node.outputs.empty() || node.outputs[0] == kAbsent) throw ModelError(node.label() + ": it has no output");
-      Tensor value = constant_value(node);
-      model.values[static_cast<size_t>(node.outputs[0])].dtype = value.dtype;
-      model.constants[node.outputs[0]].dense = std::move(value);
+      read_constant(model, node);
       continue;
     }
     if (is_control(node)) {
-      prepare_control(model, node, [&](std::vector<Node>& inner) {
-        check_nodes(model, inner, isa);
-        fold_constants(model, inner, isa, [](const Node&) { return false; });
-      });
-    } else {
-      const Operator& op = operator_of(node);
-      check_node(model, node, op);
-      set_types(model, node, op);
+      check_control(model, node, isa);
+      nodes.push_back(std::move(node));
+      continue;
     }
-    nodes.push_back(std::move(node));
+    for (Node& part : rewritten(model, std::move(node))) {
+      const Operator& op = operator_of(part);
+      check_node(model, part, op);
+      set_types(model, part, op);
+      nodes.push_back(std::move(part));
+    }
   }
   all = std::move(nodes);
 }

@@ -6,14 +6,18 @@
 
 #include "runtime/control.h"
 #include "runtime/errors.h"
+#include "runtime/rewrite.h"
 
 namespace gossamer {
 namespace {
 
 using Table = std::span<const Operator> (*)();
 constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, elementwise_operators,
-                             row_operators,    shape_operators, data_operators, quantize_operators,
-                             cell_operators,    cell_map_operators, byte_operators, attention_operators};
+                             row_operators, shape_operators, data_operators, quantize_operators,
+                             cell_operators, cell_map_operators, byte_operators, attention_operators,
+                             function_operators, index_operators,
+                             select_operators, rearrange_operators, normalize_operators, resize_operators,
+                             einsum_operators, recurrent_operators, window_operators, integer_operators};
 
 }  // namespace
 
@@ -29,6 +33,8 @@ const Operator* find_operator(std::string_view name) {
 std::vector<std::string> operator_names() {
   std::vector<std::string> names{"Constant"};  // becomes a constant before any table is asked
   names.insert(names.end(), std::begin(kControlOperators), std::end(kControlOperators));
+  const auto written = rewritten_operators();
+  names.insert(names.end(), written.begin(), written.end());
   for (const Table table : kTables) {
     for (const Operator& op : table()) {
       if (!std::string_view(op.name).starts_with(kInternal)) names.emplace_back(op.name);

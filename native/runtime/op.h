@@ -162,5 +162,17 @@ std::span<const Operator> cell_map_operators();
 std::span<const Operator> byte_operators();
 std::span<const Operator> attention_operators();
 inline constexpr std::string_view kInternal = "gossamer.";
+std::span<const Operator> function_operators();
+std::span<const Operator> index_operators();
+std::span<const Operator> resize_operators();
+std::span<const Operator> recurrent_operators();
+std::span<const Operator> normalize_operators();
+
+
+std::span<const Operator> einsum_operators();
+std::span<const Operator> rearrange_operators();
+std::span<const Operator> select_operators();
+std::span<const Operator> window_operators();
+std::span<const Operator> integer_operators();
 
 }  // namespace gossamer

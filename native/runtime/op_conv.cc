@@ -5,6 +5,7 @@
 #include "runtime/errors.h"
 #include "runtime/sparse_conv.h"
 #include "runtime/window.h"
+#include "runtime/window_nd.h"
 
 namespace gossamer {
 namespace {
@@ -21,7 +22,14 @@ void infer_conv(Inference& n) {
     if (size < 1) n.fail("weights " + shape_text(w) + " have an empty kernel");
   }
   if (n.has(2) && n.shape(2) != Shape{w[0]}) n.fail("the bias has shape " + shape_text(n.shape(2)));
-  n.outputs = {window_output(x, w[0], read_window(n.node, x, kernel), n.node)};
+  if (x.size() <= 4) {
+    n.outputs = {window_output(x, w[0], read_window(n.node, x, kernel), n.node)};
+    return;
+  }
+  Shape out{x[0], w[0]};
+  const WindowNd window = window_nd(n.node, x, kernel);
+  out.insert(out.end(), window.out.begin(), window.out.end());
+  n.outputs = {out};
 }
 
 // A convolution by single pixels does not care where rows end: fewer and longer ones leave fewer ragged ends.
@@ -68,7 +76,6 @@ std::string conv_note(const Build& b) {
 // The weights as the method reads them, shared by all plans that use it for them.
 PackedWeights::Memory pack(Build& b, const ConvMethod& method, const ConvKernel& kernel, const ConvShape& s) {
   const float* weights = b.known_floats(1);
-  if (!weights) throw Unsupported(b.node.label() + ": weights that are computed at run time; make them a constant");
   const int64_t size = method.weights_size(s, kernel.tile);
   const std::string key = std::string(kernel.name) + ":" + std::to_string(b.node.inputs[1]) + ":" +
                           std::to_string(s.groups) + ":" + std::to_string(size);
@@ -80,6 +87,7 @@ PackedWeights::Memory pack(Build& b, const ConvMethod& method, const ConvKernel&
 }
 
 Step build_conv(Build& b) {
+  if (b.shape(0).size() > 4 || !b.known_floats(1)) return build_general_conv(b);
   const ConvShape s = conv_shape(b);
   const ConvMethod& method = *conv_candidates(s, b.isa).front();
   const ConvKernel& kernel = method.kernel(b.isa);

@@ -1,32 +1,12 @@
-// Operators that move elements: Transpose, Concat, Split, Slice, Gather, Expand, Tile, Pad.
+// Operators that move elements: Transpose, Concat, Split, Slice, Gather, Expand, Tile.
 #include <cstring>
 
 #include "runtime/errors.h"
 #include "runtime/op.h"
-#include "runtime/strided.h"
+#include "runtime/move.h"
 
 namespace gossamer {
 namespace {
-
-// One strided copy: `walk` over (to, from), both from an offset in elements.
-struct Move {
-  Walk walk;
-  int64_t to_offset = 0, from_offset = 0;
-};
-
-Move move(const Shape& shape, const Shape& to, const Shape& from) { return {make_walk(shape, to, from, from)}; }
-
-void run_move(const Move& m, int64_t size, const std::byte* from, std::byte* to) {
-  copy_strided(m.walk, size, from + m.from_offset * size, to + m.to_offset * size);
-}
-
-Step move_step(Build& b, Move m) {
-  const int64_t size = dtype_size(b.inputs[0]->dtype);
-  return {[=, x = b.in(0), y = b.out()](const Run& run) {
-            run_move(m, size, run.at<std::byte>(x), run.at<std::byte>(y));
-          },
-          "strided copy", ""};
-}
 
 size_t axis_of(const Node& node, const Shape& x, int64_t otherwise) {
   return static_cast<size_t>(wrap_axis(node.integer("axis", otherwise), static_cast<int64_t>(x.size()), node));
@@ -266,7 +246,7 @@ Step build_gather(Build& b) {
   return b.inputs[1]->dtype == DType::int64 ? gather_step<int64_t>(b) : gather_step<int32_t>(b);
 }
 
-// --- Expand, Tile, Pad -------------------------------------------------------------------------------------------------
+// --- Expand, Tile ------------------------------------------------------------------------------------------------------
 
 std::vector<DType> with_integers(const Node& node, const Types& inputs) {
   if (inputs.size() > 1 && inputs[1] && inputs[1] != DType::int64) reject_type(node, 1, *inputs[1], "int64");
@@ -297,77 +277,6 @@ Step build_tile(Build& b) {  // dimension d becomes (repeats, size), of which th
   return move_step(b, move(shape, row_major(shape), from));
 }
 
-struct Padding {
-  std::vector<int64_t> begin, end;
-};
-
-template <class Integers>
-Padding padding_of(const Node& node, const Shape& x, const Integers& integers) {
-  if (node.text("mode", "constant") != "constant") {
-    throw Unsupported(node.label() + ": mode '" + node.text("mode", "") + "'; only 'constant' is supported");
-  }
-  const std::vector<int64_t> pads = integers(1, "pads");
-  std::vector<int64_t> axes = integers(3, "axes");
-  for (size_t d = axes.size(); !node.has_input(3) && d < x.size(); ++d) axes.push_back(static_cast<int64_t>(d));
-  if (pads.size() != 2 * axes.size()) throw ShapeError(node.label() + ": 'pads' needs two numbers per dimension");
-  Padding p{std::vector<int64_t>(x.size(), 0), std::vector<int64_t>(x.size(), 0)};
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const auto d = static_cast<size_t>(wrap_axis(axes[i], static_cast<int64_t>(x.size()), node));
-    p.begin[d] = pads[i];
-    p.end[d] = pads[axes.size() + i];
-  }
-  return p;
-}
-
-void infer_pad(Inference& n) {
-  const auto integers = [&](size_t i, const char* name) { return n.has(i) ? n.integers(i) : n.node.integers(name); };
-  const Padding p = padding_of(n.node, n.shape(0), integers);
-  Shape out = n.shape(0);
-  for (size_t d = 0; d < out.size(); ++d) {
-    if (p.begin[d] < -out[d] || p.end[d] < -out[d] || p.begin[d] > kMaxElements || p.end[d] > kMaxElements) {
-      n.fail("padding is out of range");
-    }
-    out[d] += p.begin[d] + p.end[d];
-    if (out[d] < 0) n.fail("negative padding removes more than there is");
-  }
-  n.outputs = {out};
-}
-
-// Where the input lies in the output: begins in each and the common size, for padding that may be negative.
-Move pad_move(const Shape& x, const Shape& out, const Padding& p) {
-  const Shape from = row_major(x), to = row_major(out);
-  Shape common;
-  int64_t from_offset = 0, to_offset = 0;
-  for (size_t d = 0; d < x.size(); ++d) {
-    const int64_t skip = p.begin[d] < 0 ? -p.begin[d] : 0, first = p.begin[d] > 0 ? p.begin[d] : 0;
-    const int64_t left = x[d] - skip, room = out[d] - first;
-    common.push_back(left < room ? (left > 0 ? left : 0) : (room > 0 ? room : 0));
-    from_offset += skip * from[d];
-    to_offset += first * to[d];
-  }
-  Move m = move(common, to, from);
-  m.from_offset = from_offset;
-  m.to_offset = to_offset;
-  return m;
-}
-
-Step build_pad(Build& b) {
-  const auto integers = [&](size_t i, const char* name) { return b.has(i) ? known_integers(b, i) : b.node.integers(name); };
-  const Padding p = padding_of(b.node, b.shape(0), integers);
-  const Move m = pad_move(b.shape(0), b.out_shape(), p);
-  const int64_t size = dtype_size(b.inputs[0]->dtype), count = element_count(b.out_shape());
-  Tensor fill = make_tensor(b.inputs[0]->dtype, {});
-  if (const Attribute* value = b.node.find("value")) *fill.as<float>() = std::get<float>(*value);
-  const Slot given = b.in(2);
-  return {[=, x = b.in(0), y = b.out()](const Run& run) {
-            const std::byte* one = given == kNoSlot ? fill.data.get() : run.at<std::byte>(given);
-            std::byte* to = run.at<std::byte>(y);
-            for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * size, one, static_cast<size_t>(size));
-            run_move(m, size, run.at<std::byte>(x), to);
-          },
-          "strided copy", ""};
-}
-
 constexpr Operator kOperators[] = {
     {"Transpose", 1, 1, " perm ", first_type, infer_transpose, build_transpose},
     {"Concat", 1, -1, " axis ", same_types, infer_concat, build_concat},
@@ -376,7 +285,6 @@ constexpr Operator kOperators[] = {
     {"Gather", 2, 2, " axis ", gather_types, infer_gather, build_gather},
     {"Expand", 2, 2, "", with_integers, infer_expand, build_expand},
     {"Tile", 2, 2, "", with_integers, infer_tile, build_tile},
-    {"Pad", 1, 4, " mode pads value ", with_integers, infer_pad, build_pad},
 };
 
 }  // namespace

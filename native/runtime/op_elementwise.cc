@@ -1,27 +1,17 @@
 // Functions of one, two or three elements with broadcasting; casts, comparisons and logic.
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/elementwise/elementwise.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
-#include "runtime/strided.h"
-#include "runtime/types.h"
+#include "runtime/loops.h"
 
 namespace gossamer {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kWorthSharing = 65536;  // elements; below, waking a thread costs more than it brings
-
-void infer_same(Inference& n) { n.outputs = {n.shape(0)}; }
-
-void infer_broadcast(Inference& n) {
-  Shape shape = n.shape(0);
-  for (size_t i = 1; i < n.inputs.size(); ++i) shape = broadcast(shape, n.shape(i), n.node);
-  n.outputs = {shape};
-}
 
 // --- one element ---------------------------------------------------------------------------------------------------------
 
@@ -52,12 +42,6 @@ void read_parameters(const Build& b, UnaryArgs& u) {
   if (node.op != "Clip") return;
   u.a = node.real("min", -kInfinity);
   u.b = node.real("max", kInfinity);
-  for (size_t i = 1; i < 3; ++i) {
-    if (!b.has(i)) continue;
-    const float* bound = b.known_floats(i);
-    if (!bound) throw Unsupported(node.label() + ": bounds that are computed at run time; make them constants");
-    (i == 1 ? u.a : u.b) = *bound;
-  }
 }
 
 Unary function_of(const Node& node) {
@@ -74,18 +58,70 @@ Step build_unary(Build& b) {
   b.in_place.push_back(b.node.inputs[0]);
   const auto& kernel = fastest(kUnaryKernels, b.isa);
   const bool scalar = fixed.op >= kFirstScalarUnary;
+  const bool bounded = b.node.op == "Clip";
+  const Slot low = bounded ? b.in(1) : kNoSlot, high = bounded ? b.in(2) : kNoSlot;
   return {[=, x = b.in(0), y = b.out(), run_all = kernel.run](const Run& run) {
             const auto part = [&](int64_t begin, int64_t end, int) {
               UnaryArgs u = fixed;
               u.n = end - begin;
               u.x = run.at<float>(x) + begin;
               u.y = run.at<float>(y) + begin;
+              if (low != kNoSlot) u.a = *run.at<float>(low);
+              if (high != kNoSlot) u.b = *run.at<float>(high);
               run_all(u);
             };
             if (fixed.n < kWorthSharing) part(0, fixed.n, 0);
             else run.pool->share(fixed.n, part);
           },
           kernel.name, scalar ? "one element at a time, through the C library" : ""};
+}
+
+// --- the same for other types --------------------------------------------------------------------------------------------
+
+std::vector<DType> number_types(const Node& node, const Types& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == DType::boolean) reject_type(node, i, DType::boolean, "numbers");
+    if (inputs[i] && inputs[i] != inputs[0]) reject_type(node, i, *inputs[i], std::string(dtype_name(*inputs[0])) + ", as the first input");
+  }
+  return {*inputs[0]};
+}
+
+void infer_clip(Inference& n) {
+  for (size_t i = 1; i < 3; ++i) {
+    if (n.has(i) && element_count(n.shape(i)) != 1) n.fail("a bound is not one number");
+  }
+  infer_same(n);
+}
+
+template <class T>
+Step typed_clip(Build& b) {
+  const int64_t n = element_count(b.out_shape());
+  return {[=, x = b.in(0), y = b.out(), low = b.in(1), high = b.in(2)](const Run& run) {
+            const T *from = run.at<T>(x), *least = run.at<T>(low), *most = run.at<T>(high);
+            for (int64_t i = 0; i < n; ++i) {
+              T value = from[i];
+              if (least && value < *least) value = *least;
+              if (most && value > *most) value = *most;
+              run.at<T>(y)[i] = value;
+            }
+          },
+          "plain loop", ""};
+}
+
+template <class T>
+Step typed_unary(Build& b) {
+  using W = std::conditional_t<kIsReal<T>, Wide<T>, uint64_t>;  // integers wrap around
+  const std::string& op = b.node.op;
+  if (op == "Clip") return typed_clip<T>(b);
+  if (op == "Neg") return map_step<T, T>(b, [](T x) { return static_cast<T>(-static_cast<W>(x)); });
+  if (op == "Abs") return map_step<T, T>(b, [](T x) { return x < T{0} ? static_cast<T>(-static_cast<W>(x)) : x; });
+  if (op == "Sign") return map_step<T, T>(b, [](T x) { return x > T{0} ? T{1} : x < T{0} ? static_cast<T>(-1) : x; });
+  return map_step<T, T>(b, [](T x) { return x < T{0} ? T{0} : x; });  // Relu
+}
+
+Step build_number(Build& b) {
+  if (b.inputs[0]->dtype == DType::float32) return build_unary(b);
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) { return typed_unary<T>(b); });
 }
 
 // --- two elements --------------------------------------------------------------------------------------------------------
@@ -105,25 +141,11 @@ Binary binary_of(const Node& node) {
   throw Unsupported(node.label());
 }
 
-// Both inputs of one arithmetic type.
+// Both inputs of one type. ONNX lets the exponent of Pow have its own.
 std::vector<DType> arithmetic_types(const Node& node, const Types& inputs) {
-  if (inputs.size() != 2) {
-    throw Unsupported(node.label() + ": " + std::to_string(inputs.size()) + " inputs; write it with two at a time");
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const DType type = *inputs[i];
-    if (type != DType::float32 && type != DType::int64 && type != DType::int32) {
-      reject_type(node, i, type, "float32, int64 and int32");
-    }
-    if (type != *inputs[0]) reject_type(node, i, type, std::string(dtype_name(*inputs[0])) + ", as the first input");
-  }
+  if (inputs[0] == DType::boolean) reject_type(node, 0, *inputs[0], "numbers");
+  if (node.op != "Pow" && inputs[1] != inputs[0]) reject_type(node, 1, *inputs[1], std::string(dtype_name(*inputs[0])) + ", as the first input");
   return {*inputs[0]};
-}
-
-Walk broadcast_walk(const Build& b) {
-  const Shape& out = b.out_shape();
-  return make_walk(out, row_major(out), broadcast_strides(b.shape(0), out),
-                   broadcast_strides(b.shape(b.inputs.size() > 1 ? 1 : 0), out));
 }
 
 Step build_float_binary(Build& b) {
@@ -154,10 +176,12 @@ Step build_float_binary(Build& b) {
 
 template <class T>
 T whole_power(T base, T exponent) {
-  if (exponent < 0) return base == 1 ? T{1} : base == -1 ? (exponent % 2 ? T{-1} : T{1}) : T{0};
+  if constexpr (std::is_signed_v<T>) {
+    if (exponent < 0) return base == 1 ? T{1} : base == -1 ? (exponent % 2 ? T{-1} : T{1}) : T{0};
+  }
   using Bits = std::make_unsigned_t<T>;
-  Bits result = 1, square = static_cast<Bits>(base);
-  for (auto left = static_cast<Bits>(exponent); left; left >>= 1) {
+  uint64_t result = 1, square = static_cast<Bits>(base);
+  for (auto left = static_cast<Bits>(exponent); left; left = static_cast<Bits>(left >> 1)) {
     if (left & 1) result *= square;
     square *= square;
   }
@@ -167,13 +191,12 @@ T whole_power(T base, T exponent) {
 // Integer arithmetic wraps around, as NumPy's does; division truncates, and by zero gives zero.
 template <class T>
 T whole(Binary op, T a, T b) {
-  using Bits = std::make_unsigned_t<T>;
-  const Bits x = static_cast<Bits>(a), y = static_cast<Bits>(b);
+  const auto x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
   switch (op) {
     case Binary::add: return static_cast<T>(x + y);
     case Binary::sub: return static_cast<T>(x - y);
     case Binary::mul: return static_cast<T>(x * y);
-    case Binary::div: return b == 0 ? T{0} : b == -1 ? static_cast<T>(Bits{0} - x) : a / b;
+    case Binary::div: return b == 0 ? T{0} : b == static_cast<T>(-1) && std::is_signed_v<T> ? static_cast<T>(0 - x) : static_cast<T>(a / b);
     case Binary::max: return a > b ? a : b;
     case Binary::min: return a < b ? a : b;
     case Binary::pow: return whole_power(a, b);
@@ -181,30 +204,44 @@ T whole(Binary op, T a, T b) {
   return 0;
 }
 
-// out[i] = f(a[i], b[i]) with broadcasting, for any types.
-template <class In, class Out, class Function>
-Step zip_step(Build& b, const Function& f) {
-  const Walk walk = broadcast_walk(b);
-  const size_t second = b.inputs.size() > 1 ? 1 : 0;
-  return {[=, x = b.in(0), y = b.in(second), out = b.out()](const Run& run) {
-            const In *left = run.at<In>(x), *right = run.at<In>(y);
-            Out* to = run.at<Out>(out);
-            walk.each_run([&](int64_t o, int64_t l, int64_t r) {
-              for (int64_t i = 0; i < walk.inner(); ++i) {
-                to[o + i * walk.inner_stride(0)] =
-                    f(left[l + i * walk.inner_stride(1)], right[r + i * walk.inner_stride(2)]);
-              }
-            });
-          },
-          "plain loop", ""};
+template <class T>
+T real(Binary op, T a, T b) {
+  switch (op) {
+    case Binary::add: return a + b;
+    case Binary::sub: return a - b;
+    case Binary::mul: return a * b;
+    case Binary::div: return a / b;
+    case Binary::max: return a != a || a > b ? a : b;
+    case Binary::min: return a != a || a < b ? a : b;
+    case Binary::pow: return std::pow(a, b);
+  }
+  return 0;
+}
+
+template <class T>
+Step typed_binary(Build& b, Binary op) {
+  if constexpr (kIsReal<T>) {
+    return zip_step<T, T, T>(b, [op](T x, T y) { return static_cast<T>(real<Wide<T>>(op, static_cast<Wide<T>>(x), static_cast<Wide<T>>(y))); });
+  } else {
+    return zip_step<T, T, T>(b, [op](T x, T y) { return whole(op, x, y); });
+  }
+}
+
+// Base and exponent of different types: computed in double precision.
+Step mixed_power(Build& b) {
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) {
+    return with_type(b.inputs[1]->dtype, [&]<class E>(E) {
+      return zip_step<T, E, T>(b, [](T x, E y) { return converted<T>(std::pow(static_cast<double>(x), static_cast<double>(y))); });
+    });
+  });
 }
 
 Step build_binary(Build& b) {
   const DType type = b.inputs[0]->dtype;
+  if (type != b.inputs[1]->dtype) return mixed_power(b);
   if (type == DType::float32) return build_float_binary(b);
   const Binary op = binary_of(b.node);
-  if (type == DType::int64) return zip_step<int64_t, int64_t>(b, [op](int64_t x, int64_t y) { return whole(op, x, y); });
-  return zip_step<int32_t, int32_t>(b, [op](int32_t x, int32_t y) { return whole(op, x, y); });
+  return with_type(type, [&]<class T>(T) { return typed_binary<T>(b, op); });
 }
 
 // --- comparisons, logic, choice ------------------------------------------------------------------------------------------
@@ -217,11 +254,11 @@ std::vector<DType> compare_types(const Node& node, const Types& inputs) {
 template <class T>
 Step compare_step(Build& b) {
   const std::string& op = b.node.op;
-  if (op == "Equal") return zip_step<T, uint8_t>(b, [](T x, T y) { return x == y; });
-  if (op == "Greater") return zip_step<T, uint8_t>(b, [](T x, T y) { return x > y; });
-  if (op == "GreaterOrEqual") return zip_step<T, uint8_t>(b, [](T x, T y) { return x >= y; });
-  if (op == "Less") return zip_step<T, uint8_t>(b, [](T x, T y) { return x < y; });
-  return zip_step<T, uint8_t>(b, [](T x, T y) { return x <= y; });
+  if (op == "Equal") return zip_step<T, T, uint8_t>(b, [](T x, T y) { return x == y; });
+  if (op == "Greater") return zip_step<T, T, uint8_t>(b, [](T x, T y) { return x > y; });
+  if (op == "GreaterOrEqual") return zip_step<T, T, uint8_t>(b, [](T x, T y) { return x >= y; });
+  if (op == "Less") return zip_step<T, T, uint8_t>(b, [](T x, T y) { return x < y; });
+  return zip_step<T, T, uint8_t>(b, [](T x, T y) { return x <= y; });
 }
 
 Step build_compare(Build& b) {
@@ -237,10 +274,10 @@ std::vector<DType> logic_types(const Node& node, const Types& inputs) {
 
 Step build_logic(Build& b) {
   const std::string& op = b.node.op;
-  if (op == "And") return zip_step<uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return x && y; });
-  if (op == "Or") return zip_step<uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return x || y; });
-  if (op == "Xor") return zip_step<uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return !x != !y; });
-  return zip_step<uint8_t, uint8_t>(b, [](uint8_t x, uint8_t) { return !x; });
+  if (op == "And") return zip_step<uint8_t, uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return x && y; });
+  if (op == "Or") return zip_step<uint8_t, uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return x || y; });
+  if (op == "Xor") return zip_step<uint8_t, uint8_t, uint8_t>(b, [](uint8_t x, uint8_t y) { return !x != !y; });
+  return zip_step<uint8_t, uint8_t, uint8_t>(b, [](uint8_t x, uint8_t) { return !x; });
 }
 
 std::vector<DType> where_types(const Node& node, const Types& inputs) {
@@ -283,13 +320,7 @@ std::vector<DType> cast_types(const Node& node, const Types&) {
 
 template <class From, class To, bool kToBool>
 Step cast_step(Build& b) {
-  const int64_t n = element_count(b.out_shape());
-  return {[=, x = b.in(0), y = b.out()](const Run& run) {
-            const From* from = run.at<From>(x);
-            To* to = run.at<To>(y);
-            for (int64_t i = 0; i < n; ++i) to[i] = kToBool ? static_cast<To>(from[i] != 0) : converted<To>(from[i]);
-          },
-          "plain loop", ""};
+  return map_step<From, To>(b, [](From x) { return kToBool ? static_cast<To>(x != 0) : converted<To>(x); });
 }
 
 Step build_cast(Build& b) {
@@ -303,6 +334,8 @@ constexpr Operator unary(const char* name, const char* attributes = "", Fusion f
   return {name, 1, 1, attributes, float_types, infer_same, build_unary, fusion};
 }
 
+constexpr Operator number(const char* name) { return {name, 1, 1, "", number_types, infer_same, build_number}; }
+
 constexpr Operator binary(const char* name, Fusion fusion = Fusion::none) {
   return {name, 2, 2, "", arithmetic_types, infer_broadcast, build_binary, fusion};
 }
@@ -312,15 +345,14 @@ constexpr Operator compare(const char* name) {
 }
 
 constexpr Operator kOperators[] = {
-    unary("Abs"), unary("Ceil"), unary("Cos"), unary("Elu", " alpha "), unary("Erf"), unary("Exp"), unary("Floor"),
+    number("Abs"), unary("Ceil"), unary("Cos"), unary("Elu", " alpha "), unary("Erf"), unary("Exp"), unary("Floor"),
     unary("Gelu", " approximate "), unary("HardSigmoid", " alpha beta "), unary("HardSwish"),
-    unary("LeakyRelu", " alpha "), unary("Log"), unary("Neg"), unary("Reciprocal"), unary("Relu"), unary("Round"),
-    unary("Sigmoid"), unary("Sign"), unary("Sin"), unary("Softplus"), unary("Sqrt"), unary("Tanh"),
-    {"Clip", 1, 3, " max min ", float_types, infer_same, build_unary},
+    unary("LeakyRelu", " alpha "), unary("Log"), number("Neg"), unary("Reciprocal"), number("Relu"), unary("Round"),
+    unary("Sigmoid"), number("Sign"), unary("Sin"), unary("Softplus"), unary("Sqrt"), unary("Tanh"),
+    {"Clip", 1, 3, " max min ", number_types, infer_clip, build_number},
     binary("Add", Fusion::clamp), binary("Sub", Fusion::clamp), binary("Mul", Fusion::clamp),
     binary("Div", Fusion::clamp), binary("Pow"),
-    {"Max", 1, -1, "", arithmetic_types, infer_broadcast, build_binary},
-    {"Min", 1, -1, "", arithmetic_types, infer_broadcast, build_binary},
+    binary("Max"), binary("Min"),
     compare("Equal"), compare("Greater"), compare("GreaterOrEqual"), compare("Less"), compare("LessOrEqual"),
     {"And", 2, 2, "", logic_types, infer_broadcast, build_logic},
     {"Or", 2, 2, "", logic_types, infer_broadcast, build_logic},

@@ -6,7 +6,9 @@
 #include "kernels/rows/rows.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
+#include "runtime/reduced.h"
 #include "runtime/strided.h"
+#include "runtime/types.h"
 
 namespace gossamer {
 namespace {
@@ -132,6 +134,12 @@ std::vector<int64_t> given_axes(const Build& b) {
   return {axes, axes + element_count(b.shape(1))};
 }
 
+}  // namespace
+
+std::vector<bool> reduced_dimensions(const Build& b) { return reduced(b.node, b.shape(0), given_axes(b)); }
+
+namespace {
+
 // One pass over neighbouring dimensions: outer x n x inner.
 struct Pass {
   int64_t outer = 1, n = 1, inner = 1;
@@ -174,9 +182,17 @@ Step build_reduce(Build& b) {
 }
 
 std::vector<DType> reduce_types(const Node& node, const Types& inputs) {
-  if (inputs[0] != DType::float32) reject_type(node, 0, *inputs[0], "float32");
+  const bool extreme = node.op == "ReduceMax" || node.op == "ReduceMin";
+  if (inputs[0] == DType::boolean && !extreme) reject_type(node, 0, *inputs[0], "numbers");
   if (inputs.size() > 1 && inputs[1] && inputs[1] != DType::int64) reject_type(node, 1, *inputs[1], "int64");
-  return {DType::float32};
+  return {*inputs[0]};
+}
+
+// float32 through the kernels, where they have the reduction.
+Step build_any_reduce(Build& b) {
+  const std::string& op = b.node.op;
+  const bool kernel = op == "ReduceSum" || op == "ReduceMean" || op == "ReduceMax" || op == "ReduceMin";
+  return kernel && b.inputs[0]->dtype == DType::float32 ? build_reduce(b) : build_typed_reduce(b);
 }
 
 // --- ArgMax --------------------------------------------------------------------------------------------------------------
@@ -191,21 +207,22 @@ void infer_arg_max(Inference& n) {
 }
 
 std::vector<DType> arg_max_types(const Node& node, const Types& inputs) {
-  if (inputs[0] != DType::float32) reject_type(node, 0, *inputs[0], "float32");
+  if (inputs[0] == DType::boolean) reject_type(node, 0, *inputs[0], "numbers");
   return {DType::int64};
 }
 
-Step build_arg_max(Build& b) {
+template <class T>
+Step arg_max_step(Build& b) {
   const Shape& x = b.shape(0);
   const auto axis = static_cast<size_t>(wrap_axis(b.node.integer("axis", 0), static_cast<int64_t>(x.size()), b.node));
   const int64_t outer = product(x, 0, axis), n = x[axis], inner = product(x, axis + 1, x.size());
   const bool last = b.node.integer("select_last_index", 0) != 0, least = b.node.op == "ArgMin";
   return {[=, in = b.in(0), out = b.out()](const Run& run) {
             for (int64_t at = 0; at < outer * inner; ++at) {
-              const float* values = run.at<float>(in) + at / inner * n * inner + at % inner;
+              const T* values = run.at<T>(in) + at / inner * n * inner + at % inner;
               int64_t best = 0;
               for (int64_t i = 1; i < n; ++i) {
-                const float value = values[i * inner], top = values[best * inner];
+                const T value = values[i * inner], top = values[best * inner];
                 const bool better = least ? value < top : value > top;
                 if (better || (last && value == top) || (value != value && top == top)) best = i;
               }
@@ -215,8 +232,12 @@ Step build_arg_max(Build& b) {
           "plain loop", ""};
 }
 
+Step build_arg_max(Build& b) {
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) { return arg_max_step<T>(b); });
+}
+
 constexpr Operator reduce(const char* name) {
-  return {name, 1, 2, " axes keepdims noop_with_empty_axes ", reduce_types, infer_reduce, build_reduce};
+  return {name, 1, 2, " axes keepdims noop_with_empty_axes ", reduce_types, infer_reduce, build_any_reduce};
 }
 
 constexpr Operator kOperators[] = {
@@ -224,6 +245,8 @@ constexpr Operator kOperators[] = {
     {"LogSoftmax", 1, 1, " axis ", float_types, infer_softmax, build_softmax},
     {"LayerNormalization", 2, 3, " axis epsilon stash_type ", float_types, infer_layer_norm, build_layer_norm},
     reduce("ReduceMean"), reduce("ReduceSum"), reduce("ReduceMax"), reduce("ReduceMin"),
+    reduce("ReduceProd"), reduce("ReduceL1"), reduce("ReduceL2"), reduce("ReduceSumSquare"), reduce("ReduceLogSum"),
+    reduce("ReduceLogSumExp"),
     {"GlobalAveragePool", 1, 1, "", float_types, infer_reduce, build_reduce},
     {"GlobalMaxPool", 1, 1, "", float_types, infer_reduce, build_reduce},
     {"ArgMax", 1, 1, " axis keepdims select_last_index ", arg_max_types, infer_arg_max, build_arg_max},

@@ -1,8 +1,10 @@
 // Operators that give the same elements another shape (no step runs), and those that make values out of shapes.
+#include <cmath>
 #include <cstring>
 
 #include "runtime/errors.h"
 #include "runtime/op.h"
+#include "runtime/types.h"
 
 namespace gossamer {
 namespace {
@@ -146,37 +148,38 @@ Step build_constant_of_shape(Build& b) {
 }
 
 std::vector<DType> range_types(const Node& node, const Types& inputs) {
-  for (size_t i = 0; i < 3; ++i) {
-    if (inputs[i] != DType::int64) reject_type(node, i, *inputs[i], "int64");
+  const DType type = *inputs[0];
+  if (type == DType::boolean) reject_type(node, 0, type, "numbers");
+  for (size_t i = 1; i < 3; ++i) {
+    if (inputs[i] != type) reject_type(node, i, *inputs[i], std::string(dtype_name(type)) + ", as the first input");
   }
-  return {DType::int64};
+  return {type};
 }
 
-int64_t range_count(int64_t start, int64_t limit, int64_t delta) {
-  const double count = (static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta);
-  if (count > static_cast<double>(kMaxElements)) throw ShapeError("a range of more than 2^34 elements");
-  const auto whole = static_cast<int64_t>(count);
-  return count <= 0 ? 0 : whole + (static_cast<double>(whole) < count);
+double scalar_of(const Inference& n, size_t i) {
+  const ValueInfo& info = *n.inputs[i];
+  if (!info.known) throw NeedsContent(n.node.label() + ": how many numbers it gives depends on what the network is given", n.node.inputs[i]);
+  if (element_count(info.shape) != 1) n.fail("start, limit and delta are scalars");
+  return with_type(info.dtype, [&]<class T>(T) { return static_cast<double>(*reinterpret_cast<const T*>(info.known)); });
 }
 
 void infer_range(Inference& n) {
-  for (size_t i = 0; i < 3; ++i) {
-    if (n.integers(i).size() != 1) n.fail("start, limit and delta are scalars");
-  }
-  if (n.integers(2)[0] == 0) n.fail("delta is zero");
-  n.outputs = {{range_count(n.integers(0)[0], n.integers(1)[0], n.integers(2)[0])}};
+  const double delta = scalar_of(n, 2), count = std::ceil((scalar_of(n, 1) - scalar_of(n, 0)) / delta);
+  if (delta == 0 || count != count) n.fail("delta is zero, or not a number is among its inputs");
+  if (count > static_cast<double>(kMaxElements)) throw ShapeError("a range of more than 2^34 elements");
+  n.outputs = {{count <= 0 ? 0 : static_cast<int64_t>(count)}};
 }
 
 Step build_range(Build& b) {
   const int64_t count = b.out_shape()[0];
-  return {[=, start = b.in(0), delta = b.in(2), y = b.out()](const Run& run) {
-            const auto first = static_cast<uint64_t>(*run.at<int64_t>(start));
-            const auto step = static_cast<uint64_t>(*run.at<int64_t>(delta));
-            for (int64_t i = 0; i < count; ++i) {
-              run.at<int64_t>(y)[i] = static_cast<int64_t>(first + static_cast<uint64_t>(i) * step);
-            }
-          },
-          "plain loop", ""};
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) -> Step {
+    using W = std::conditional_t<kIsReal<T>, double, uint64_t>;  // integers wrap around
+    return {[=, start = b.in(0), delta = b.in(2), y = b.out()](const Run& run) {
+              const auto first = static_cast<W>(*run.at<T>(start)), step = static_cast<W>(*run.at<T>(delta));
+              for (int64_t i = 0; i < count; ++i) run.at<T>(y)[i] = static_cast<T>(first + static_cast<W>(i) * step);
+            },
+            "plain loop", ""};
+  });
 }
 
 constexpr Operator kOperators[] = {

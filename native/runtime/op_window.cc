@@ -1,0 +1,281 @@
+// ConvTranspose, and the general forms of Conv and of the pools: any number of spatial dimensions, weights that are
+// computed while running, other types, indices. Patches are written out and multiplied.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/gemm/gemm.h"
+#include "runtime/errors.h"
+#include "runtime/loops.h"
+#include "runtime/window_nd.h"
+
+namespace gossamer {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kPatchFloats = 1 << 18;  // of one block of patches
+
+void run_gemm(const GemmKernel& kernel, GemmArgs& g) {
+  const int64_t height = tile_height(g.m, kernel.tile.rows);
+  g.tile_begin = g.panel_begin = 0;
+  g.tile_end = height ? (g.m + height - 1) / height : 0;
+  g.panel_end = panel_count(g.n, kernel.tile.width);
+  kernel.run(g);
+}
+
+// --- Conv ----------------------------------------------------------------------------------------------------------------
+
+struct GeneralConv {
+  WindowNd w;
+  int64_t batch, groups, in_channels, out_channels, block;  // block: output positions at a time
+  int64_t depth() const { return in_channels / groups * w.taps(); }
+};
+
+GeneralConv general_conv(const Build& b) {
+  const Shape &x = b.shape(0), &weights = b.shape(1);
+  GeneralConv c{window_nd(b.node, x, Shape(weights.begin() + 2, weights.end())), x[0], b.node.integer("group", 1), x[1], weights[0], 0};
+  c.block = std::clamp<int64_t>(kPatchFloats / std::max<int64_t>(c.depth(), 1), 1, c.w.outputs());
+  return c;
+}
+
+// Patches of one group: depth x count, row after row.
+void write_patches(const GeneralConv& c, const float* x, int64_t first, int64_t count, int64_t* positions, float* patches) {
+  for (int64_t tap = 0; tap < c.w.taps(); ++tap) {
+    c.w.sources(tap, first, count, positions);
+    for (int64_t channel = 0; channel < c.in_channels / c.groups; ++channel) {
+      const float* plane = x + channel * c.w.inputs();
+      float* row = patches + (channel * c.w.taps() + tap) * count;
+      for (int64_t i = 0; i < count; ++i) row[i] = positions[i] < 0 ? 0.0f : plane[positions[i]];
+    }
+  }
+}
+
+}  // namespace
+
+Step build_general_conv(Build& b) {
+  const GeneralConv c = general_conv(b);
+  const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
+  const Slot patches = b.scratch(c.depth() * c.block * 4), packed = b.scratch(packed_size(c.depth(), c.block, kernel.tile.width) * 4);
+  const Slot positions = b.scratch(c.block * 8), bias = b.has(2) ? b.in(2) : b.optional(b.epilogue.bias);
+  const Slot residual = b.optional(b.epilogue.residual);
+  const int64_t out = c.w.outputs(), rows = c.out_channels / c.groups;
+  return {[=, kernel = &kernel, x = b.in(0), weights = b.in(1), y = b.out(), low = b.epilogue.low, high = b.epilogue.high](const Run& run) {
+            for (int64_t g = 0; g < c.batch * c.groups; ++g) {
+              for (int64_t first = 0; first < out; first += c.block) {
+                const int64_t count = std::min(c.block, out - first), at = g * rows * out + first;
+                write_patches(c, run.at<float>(x) + g * c.in_channels / c.groups * c.w.inputs(), first, count, run.at<int64_t>(positions), run.at<float>(patches));
+                pack_b(c.depth(), count, run.at<float>(patches), count, 1, kernel->tile.width, run.at<float>(packed));
+                GemmArgs a;
+                a.m = rows;
+                a.n = count;
+                a.k = c.depth();
+                a.a = run.at<float>(weights) + g % c.groups * rows * c.depth();
+                a.a_row = c.depth();
+                a.b = run.at<float>(packed);
+                a.c = run.at<float>(y) + at;
+                a.c_stride = out;
+                a.row_bias = bias == kNoSlot ? nullptr : run.at<float>(bias) + g % c.groups * rows;
+                a.residual = residual == kNoSlot ? nullptr : run.at<float>(residual) + at;
+                a.low = low;
+                a.high = high;
+                run_gemm(*kernel, a);
+              }
+            }
+          },
+          kernel.name, "general convolution: patches are written out (three or more spatial dimensions, or computed weights)",
+          c.batch * c.out_channels * out * c.depth()};
+}
+
+namespace {
+
+// --- ConvTranspose -------------------------------------------------------------------------------------------------------
+
+void infer_transposed(Inference& n) {
+  const Shape &x = n.shape(0), &w = n.shape(1);
+  const int64_t groups = n.node.integer("group", 1);
+  if (x.size() < 3 || w.size() != x.size()) n.fail("input " + shape_text(x) + " and weights " + shape_text(w));
+  if (groups < 1 || w[1] < 1 || w[0] != x[1] || x[1] < 1 || x[1] % groups) n.fail("input " + shape_text(x) + " and weights " + shape_text(w) + " do not fit, group = " + std::to_string(groups));
+  const WindowNd window = transposed_window_nd(n.node, x, Shape(w.begin() + 2, w.end()));
+  Shape out{x[0], element_count({w[1], groups})};
+  if (n.has(2) && n.shape(2) != Shape{out[1]}) n.fail("the bias has shape " + shape_text(n.shape(2)));
+  out.insert(out.end(), window.in.begin(), window.in.end());
+  n.outputs = {out};
+}
+
+// Columns = W^T x, then every column is added where its tap of the kernel lies in the output.
+Step build_transposed(Build& b) {
+  const Shape &x = b.shape(0), &weights = b.shape(1);
+  const WindowNd w = transposed_window_nd(b.node, x, Shape(weights.begin() + 2, weights.end()));
+  const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
+  const int64_t groups = b.node.integer("group", 1), k = x[1] / groups, taps = w.taps(), pixels = w.outputs(), area = w.inputs();
+  const int64_t channels = weights[1], rows = channels * taps;
+  const Slot packed = b.scratch(packed_size(k, pixels, kernel.tile.width) * 4), columns = b.scratch(element_count({rows, pixels}) * 4);
+  const Slot positions = b.scratch(pixels * 8);
+  return {[=, kernel = &kernel, in = b.in(0), from = b.in(1), bias = b.in(2), out = b.out(), parts = x[0] * groups](const Run& run) {
+            for (int64_t g = 0; g < parts; ++g) {
+              pack_b(k, pixels, run.at<float>(in) + g * k * pixels, pixels, 1, kernel->tile.width, run.at<float>(packed));
+              GemmArgs a;
+              a.m = rows;
+              a.n = pixels;
+              a.k = k;
+              a.a = run.at<float>(from) + g % groups * k * rows;
+              a.a_row = 1;
+              a.a_k = rows;
+              a.b = run.at<float>(packed);
+              a.c = run.at<float>(columns);
+              a.c_stride = pixels;
+              a.low = -kInfinity;
+              a.high = kInfinity;
+              run_gemm(*kernel, a);
+              float* y = run.at<float>(out) + g * channels * area;
+              for (int64_t c = 0; c < channels; ++c) std::fill_n(y + c * area, area, bias == kNoSlot ? 0.0f : run.at<float>(bias)[g % groups * channels + c]);
+              for (int64_t tap = 0; tap < taps; ++tap) {
+                int64_t* places = run.at<int64_t>(positions);
+                w.sources(tap, 0, pixels, places);
+                for (int64_t c = 0; c < channels; ++c) {
+                  const float* column = run.at<float>(columns) + (c * taps + tap) * pixels;
+                  for (int64_t i = 0; i < pixels; ++i) {
+                    if (places[i] >= 0) y[c * area + places[i]] += column[i];
+                  }
+                }
+              }
+            }
+          },
+          kernel.name, "columns are multiplied, then added where they belong", x[0] * x[1] * pixels * channels * taps};
+}
+
+// --- pools ---------------------------------------------------------------------------------------------------------------
+
+bool gives_indices(const Node& node) { return node.outputs.size() > 1 && node.outputs[1] != kAbsent; }
+
+template <class T>
+struct PoolResult {
+  T value;
+  int64_t place;
+};
+
+template <class T>
+PoolResult<T> largest(const WindowNd& w, const T* plane, int64_t at) {
+  PoolResult<T> best{kIsReal<T> ? static_cast<T>(-kInfinity) : std::numeric_limits<T>::min(), 0};
+  bool found = false;
+  for (int64_t tap = 0; tap < w.taps(); ++tap) {
+    int64_t place;
+    w.sources(tap, at, 1, &place);
+    if (place < 0) continue;
+    if (!found || plane[place] > best.value || plane[place] != plane[place]) best = {plane[place], place};
+    found = true;
+  }
+  return best;
+}
+
+// How many taps of the window lie in the input or its padding: with ceil_mode a window may leave both.
+int64_t padded_taps(const WindowNd& w, int64_t at) {
+  int64_t taps = 1;
+  for (size_t d = w.spatial(); d-- > 0;) {
+    const int64_t first = at % w.out[d] * w.stride[d] - w.begin[d];
+    at /= w.out[d];
+    int64_t inside = 0;
+    for (int64_t k = 0; k < w.kernel[d]; ++k) inside += first + k * w.dilation[d] < w.in[d] + w.end[d];
+    taps *= inside;
+  }
+  return taps;
+}
+
+enum class Pooling { max, average, padded_average, norm };
+
+double gathered(const WindowNd& w, Pooling how, double p, const float* plane, int64_t at) {
+  double sum = 0;
+  int64_t count = 0;
+  for (int64_t tap = 0; tap < w.taps(); ++tap) {
+    int64_t place;
+    w.sources(tap, at, 1, &place);
+    if (place < 0) continue;
+    ++count;
+    sum += how == Pooling::norm ? std::pow(std::fabs(double{plane[place]}), p) : double{plane[place]};
+  }
+  if (how == Pooling::norm) return std::pow(sum, 1 / p);
+  return sum / static_cast<double>(how == Pooling::average ? count : padded_taps(w, at));
+}
+
+// Flat place in the whole input, or with storage_order 1 with the first two spatial dimensions changed.
+int64_t index_of(const WindowNd& w, int64_t plane, int64_t place, bool columns_first) {
+  if (!columns_first) return plane * w.inputs() + place;
+  const int64_t width = w.in.back(), height = w.inputs() / width;
+  return plane * w.inputs() + place % width * height + place / width;
+}
+
+template <class T>
+Step max_step(Build& b, const WindowNd& w) {
+  const int64_t planes = b.shape(0)[0] * b.shape(0)[1];
+  const Slot indices = gives_indices(b.node) ? b.slot_of(b.node.outputs[1]) : kNoSlot;
+  return {[=, x = b.in(0), y = b.out(), columns_first = b.node.integer("storage_order", 0) != 0](const Run& run) {
+            for (int64_t i = 0; i < planes * w.outputs(); ++i) {
+              const int64_t plane = i / w.outputs();
+              const PoolResult<T> found = largest(w, run.at<T>(x) + plane * w.inputs(), i % w.outputs());
+              run.at<T>(y)[i] = found.value;
+              if (indices != kNoSlot) run.at<int64_t>(indices)[i] = index_of(w, plane, found.place, columns_first);
+            }
+          },
+          "plain loop", "the general pool, one window at a time"};
+}
+
+Step gather_step(Build& b, const WindowNd& w) {
+  const int64_t planes = b.shape(0)[0] * b.shape(0)[1];
+  const Pooling how = b.node.op == "LpPool" ? Pooling::norm : b.node.integer("count_include_pad", 0) ? Pooling::padded_average : Pooling::average;
+  return {[=, x = b.in(0), y = b.out(), p = static_cast<double>(b.node.integer("p", 2))](const Run& run) {
+            for (int64_t i = 0; i < planes * w.outputs(); ++i) {
+              run.at<float>(y)[i] = static_cast<float>(gathered(w, how, p, run.at<float>(x) + i / w.outputs() * w.inputs(), i % w.outputs()));
+            }
+          },
+          "plain loop", "the general pool, one window at a time"};
+}
+
+// --- GlobalLpPool ------------------------------------------------------------------------------------------------------------
+
+void infer_global(Inference& n) {
+  if (n.shape(0).size() < 3) n.fail("input " + shape_text(n.shape(0)) + " has no spatial dimension");
+  Shape out(n.shape(0).size(), 1);
+  std::copy_n(n.shape(0).begin(), 2, out.begin());
+  n.outputs = {out};
+}
+
+Step build_global(Build& b) {
+  const int64_t planes = b.shape(0)[0] * b.shape(0)[1], area = product(b.shape(0), 2, b.shape(0).size());
+  return {[=, x = b.in(0), y = b.out(), p = static_cast<double>(b.node.integer("p", 2))](const Run& run) {
+            for (int64_t i = 0; i < planes; ++i) {
+              double sum = 0;
+              for (int64_t k = 0; k < area; ++k) sum += std::pow(std::fabs(double{run.at<float>(x)[i * area + k]}), p);
+              run.at<float>(y)[i] = static_cast<float>(std::pow(sum, 1 / p));
+            }
+          },
+          "plain loop", ""};
+}
+
+constexpr Operator kOperators[] = {
+    {"ConvTranspose", 2, 3, " auto_pad dilations group kernel_shape output_padding output_shape pads strides ", float_types,
+     infer_transposed, build_transposed},
+    {"LpPool", 1, 1, " auto_pad ceil_mode dilations kernel_shape p pads strides ", float_types, infer_general_pool, build_general_pool},
+    {"GlobalLpPool", 1, 1, " p ", float_types, infer_global, build_global},
+};
+
+}  // namespace
+
+void infer_general_pool(Inference& n) {
+  const Shape& x = n.shape(0);
+  const WindowNd w = window_nd(n.node, x, {});
+  if (n.node.op == "LpPool" && n.node.integer("p", 2) < 1) throw ModelError(n.node.label() + ": p is not positive");
+  Shape out{x[0], x[1]};
+  out.insert(out.end(), w.out.begin(), w.out.end());
+  n.outputs = {out, out};
+}
+
+Step build_general_pool(Build& b) {
+  const WindowNd w = window_nd(b.node, b.shape(0), {});
+  if (b.node.op != "MaxPool") return gather_step(b, w);
+  return with_type(b.inputs[0]->dtype, [&]<class T>(T) { return max_step<T>(b, w); });
+}
+
+std::span<const Operator> window_operators() { return kOperators; }
+
+}  // namespace gossamer
