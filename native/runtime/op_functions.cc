@@ -132,11 +132,19 @@ Step build_bits(Build& b) {
 
 std::vector<DType> mod_types(const Node& node, const Types& inputs) {
   if (inputs[0] == DType::boolean) reject_type(node, 0, *inputs[0], "numbers");
-  if (is_float(*inputs[0]) && node.integer("fmod", 0) == 0) throw ModelError(node.label() + ": Mod of floats needs fmod = 1");
   return alike_types(node, inputs);
 }
 
-// The remainder has the sign of y, or with `truncate` that of x; by zero it is zero.
+// The remainder has the sign of y, or with `truncate` that of x.
+template <class T>
+T real_remainder(T x, T y, bool truncate) {
+  const T rest = std::fmod(x, y);
+  if (truncate) return rest;
+  if (rest == 0) return std::copysign(rest, y);
+  return (rest < 0) != (y < 0) ? rest + y : rest;
+}
+
+// The same for integers; by zero it is zero.
 template <class T>
 T remainder_of(T x, T y, bool truncate) {
   if (y == 0) return 0;
@@ -152,7 +160,7 @@ Step build_mod(Build& b) {
   const bool truncate = b.node.integer("fmod", 0) != 0;
   return with_type(b.inputs[0]->dtype, [&]<class T>(T) {
     if constexpr (kIsReal<T>) {
-      return zip_step<T, T, T>(b, [](T x, T y) { return static_cast<T>(std::fmod(static_cast<Wide<T>>(x), static_cast<Wide<T>>(y))); });
+      return zip_step<T, T, T>(b, [truncate](T x, T y) { return static_cast<T>(real_remainder(static_cast<Wide<T>>(x), static_cast<Wide<T>>(y), truncate)); });
     } else {
       return zip_step<T, T, T>(b, [truncate](T x, T y) { return remainder_of(x, y, truncate); });
     }

@@ -53,16 +53,40 @@ size_t norm_axis(const Node& node, const Shape& x) {
 }
 
 void infer_layer_norm(Inference& n) {
-  for (size_t i = 1; i < n.node.outputs.size(); ++i) {
-    if (n.node.outputs[i] != kAbsent) throw Unsupported(n.node.label() + ": the outputs Mean and InvStdDev");
-  }
   const Shape& x = n.shape(0);
   const size_t axis = norm_axis(n.node, x);
   const int64_t count = product(x, axis, x.size());
   for (size_t i = 1; i < 3; ++i) {
     if (n.has(i) && element_count(n.shape(i)) != count) n.fail("a parameter has shape " + shape_text(n.shape(i)));
   }
-  n.outputs = {x};
+  Shape statistics = x;
+  std::fill(statistics.begin() + static_cast<int64_t>(axis), statistics.end(), 1);
+  n.outputs = {x, statistics, statistics};
+}
+
+// The outputs Mean and InvStdDev, which training reads.
+void write_statistics(const LayerNormArgs& a, float* means, float* inverses) {
+  for (int64_t row = 0; row < a.outer; ++row) {
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < a.n; ++i) sum += a.x[row * a.n + i];
+    const double mean = sum / static_cast<double>(a.n);
+    for (int64_t i = 0; i < a.n; ++i) squares += (a.x[row * a.n + i] - mean) * (a.x[row * a.n + i] - mean);
+    if (means) means[row] = static_cast<float>(mean);
+    if (inverses) inverses[row] = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(a.n) + a.epsilon));
+  }
+}
+
+Step with_statistics(Build& b, Step step, const LayerNormArgs& fixed) {
+  const auto slot = [&](size_t i) { return i < b.node.outputs.size() && b.node.outputs[i] != kAbsent ? b.slot_of(b.node.outputs[i]) : kNoSlot; };
+  if (slot(1) == kNoSlot && slot(2) == kNoSlot) return step;
+  b.in_place.clear();
+  step.run = [=, norm = std::move(step.run), x = b.in(0), means = slot(1), inverses = slot(2)](const Run& run) {
+    LayerNormArgs a = fixed;
+    a.x = run.at<float>(x);
+    write_statistics(a, run.at<float>(means), run.at<float>(inverses));
+    norm(run);
+  };
+  return step;
 }
 
 Step build_layer_norm(Build& b) {
@@ -74,7 +98,7 @@ Step build_layer_norm(Build& b) {
   fixed.epsilon = b.node.real("epsilon", 1e-5f);
   b.in_place.push_back(b.node.inputs[0]);
   const auto& kernel = fastest(kLayerNormKernels, b.isa);
-  return {[=, in = b.in(0), scale = b.in(1), shift = b.in(2), out = b.out(), run_all = kernel.run](const Run& run) {
+  Step step{[=, in = b.in(0), scale = b.in(1), shift = b.in(2), out = b.out(), run_all = kernel.run](const Run& run) {
             run.pool->share(fixed.outer, [&](int64_t begin, int64_t end, int) {
               LayerNormArgs a = fixed;
               a.outer = end - begin;
@@ -86,6 +110,7 @@ Step build_layer_norm(Build& b) {
             });
           },
           kernel.name, ""};
+  return with_statistics(b, std::move(step), fixed);
 }
 
 // --- reductions ----------------------------------------------------------------------------------------------------------

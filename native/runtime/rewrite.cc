@@ -105,9 +105,9 @@ int add_value(Model& model, const std::string& name, DType type) {
   return static_cast<int>(model.values.size()) - 1;
 }
 
-std::vector<Node> through_float32(Model& model, Node node) {
-  std::vector<Node> nodes, after;
-  DType type = DType::float32;
+// Reads float32 from casts, which it returns; `type`: what was cast.
+std::vector<Node> cast_inputs(Model& model, Node& node, DType& type) {
+  std::vector<Node> nodes;
   for (int& value : node.inputs) {
     if (value == kAbsent || !is_other_float(type_of(model, value))) continue;
     type = type_of(model, value);
@@ -115,6 +115,12 @@ std::vector<Node> through_float32(Model& model, Node node) {
     nodes.push_back({"Cast", node.name, {value}, {cast}, {{"to", cast_target(DType::float32)}}, 0});
     value = cast;
   }
+  return nodes;
+}
+
+std::vector<Node> through_float32(Model& model, Node node) {
+  DType type = DType::float32;
+  std::vector<Node> nodes = cast_inputs(model, node, type), after;
   for (int& value : node.outputs) {
     if (value == kAbsent) continue;
     const int cast = add_value(model, "", DType::float32);
@@ -138,6 +144,12 @@ std::vector<Node> rewritten(Model& model, Node node) {
   if (node.op == "MeanVarianceNormalization") return standardized(model, node);
   if (node.op == "Scatter") return renamed(std::move(node), "ScatterElements");
   if (node.op == "Upsample") return resized(std::move(node));
+  if (node.op == "QLinearMatMul") {  // its scales may be float16
+    DType type = DType::float32;
+    std::vector<Node> nodes = cast_inputs(model, node, type);
+    nodes.push_back(std::move(node));
+    return nodes;
+  }
   const Operator* op = find_operator(node.op);
   const bool other = std::any_of(node.inputs.begin(), node.inputs.end(), [&](int v) { return v != kAbsent && is_other_float(type_of(model, v)); });
   if (op && op->types == float_types && other) return through_float32(model, std::move(node));

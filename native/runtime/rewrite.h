@@ -13,6 +13,7 @@ std::span<const char* const> rewritten_operators();
 //   MeanVarianceNormalization: (x - mean) / (standard deviation + 1e-9)
 //   Upsample: Resize;  Scatter: ScatterElements
 //   an operator of float32 on other floats: computed in float32, cast before and after
+//   QLinearMatMul with scales of another float: with float32 scales
 std::vector<Node> rewritten(Model& model, Node node);
 
 }  // namespace gossamer
