@@ -95,9 +95,13 @@ def test_a_shape_that_does_not_run_says_where():
 
 
 def test_an_operator_that_is_not_there_is_named_while_loading():
-    with pytest.raises(UnsupportedError, match=r"operator DeformConv \(node 'n1'\) is not supported. Rewrite"):
+    with pytest.raises(
+        UnsupportedError, match=r"operator DeformConv \(node 'n1'\) is not supported. Rewrite"
+    ):
         Engine(
-            program({"x": (None, 3)}, [("Relu", "x", "h"), ("DeformConv", "h", "y", {"equation": "ij->i"})], "y")
+            program(
+                {"x": (None, 3)}, [("Relu", "x", "h"), ("DeformConv", "h", "y", {"equation": "ij->i"})], "y"
+            )
         )
 
 

@@ -58,11 +58,15 @@ def test_unary_of_special_values(row, op):
 
 
 @pytest.mark.parametrize("row", rows_of("unary"))
-@pytest.mark.parametrize("name", ["elu", "erf", "exp", "gelu", "gelu_tanh", "log", "sigmoid", "softplus", "tanh"])
+@pytest.mark.parametrize(
+    "name", ["elu", "erf", "exp", "gelu", "gelu_tanh", "log", "sigmoid", "softplus", "tanh"]
+)
 def test_approximations_hold_over_their_whole_range(row, name):
     op = [row_name for row_name, *_ in UNARY].index(name)
     x = np.linspace(-104, 89, 200_003).astype(np.float32)
-    x = np.concatenate([x, np.geomspace(1e-40, 1e38 if name in ("erf", "log") else 10, 50_001).astype(np.float32)])
+    x = np.concatenate(
+        [x, np.geomspace(1e-40, 1e38 if name in ("erf", "log") else 10, 50_001).astype(np.float32)]
+    )
     x = np.concatenate([x, np.linspace(-6, 6, 50_001).astype(np.float32)])
     if name == "log":
         x = x[x >= 0]
@@ -76,7 +80,9 @@ def test_approximations_hold_over_their_whole_range(row, name):
 @pytest.mark.parametrize("steps", [(0.5, 128, 0, 255), (0.037, 3, 0, 255), (1.7e-3, -5, -128, 127)])
 def test_round_is_quantization_and_back(row, steps):
     scale, zero, low, high = steps
-    x = np.r_[floats(3, 100) * 40 * scale, np.arange(-9, 9) * scale / 2, np.inf, -np.inf, np.nan].astype(np.float32)
+    x = np.r_[floats(3, 100) * 40 * scale, np.arange(-9, 9) * scale / 2, np.inf, -np.inf, np.nan].astype(
+        np.float32
+    )
     got, wanted = both(row, x.shape, n=len(x), x=x, scale=scale, zero=zero, low=low, high=high)
     np.testing.assert_array_equal(got, wanted)
     assert got[-1] == np.float32(scale) * (low - zero)

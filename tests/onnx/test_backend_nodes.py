@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import onnx
-import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from onnx_helpers import assert_equal_bits, assert_same, run_reference
 
 import gossamer.onnx as gossamer_onnx
 from gossamer.artifact.program import Program
-from gossamer.engine import Engine, operators
-from gossamer.errors import FormatError, UnsupportedError
-from gossamer.weights import Dense
+from gossamer.errors import UnsupportedError
 
 # Why a node test may be refused, as the message begins or ends once names are taken out.
 REASONS = {
@@ -124,55 +120,3 @@ def is_cheap(case) -> bool:
 def is_random(model: onnx.ModelProto) -> bool:
     kinds = {node.op_type for node in (*model.graph.node, *(n for f in model.functions for n in f.node))}
     return any(kind.startswith(("Random", "Bernoulli", "Multinomial", "Dropout")) for kind in kinds)
-
-
-# Valid by the standard; the engine refuses them, though as malformed and not as unsupported.
-TAKEN_FOR_MALFORMED = {
-    *("test_max_example", "test_max_one_input", "test_min_example", "test_min_one_input"),
-    *("test_reduce_max_empty_set", "test_reduce_min_empty_set"),
-}
-
-
-def _array(value):
-    """Data of the types that NumPy lacks comes as a TensorProto."""
-    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
-
-
-def _with_constants(program: Program, arrays: list[np.ndarray]) -> Program:
-    """The program with all inputs but the first as weights, as they are in a network."""
-    values = {port.name: Dense(np.asarray(array)) for port, array in zip(program.inputs, arrays, strict=True)}
-    weights = {port.name: values[port.name] for port in program.inputs[1:]}
-    return replace(program, inputs=program.inputs[:1], weights={**weights, **program.weights})
-
-
-@pytest.mark.parametrize("constants", [False, True], ids=["all inputs given", "weights as constants"])
-def test_the_engine_matches_the_standards_outputs(constants):
-    """Every node test whose operators the engine accepts, on the inputs and outputs of the data set."""
-    matched: Counter[str] = Counter()
-    malformed = set()
-    for case in cases():
-        program, arrays = programs()[0].get(case.name), [*map(_array, case.data_sets[0][0])]
-        if program is None or "" not in program.opsets or not 0 < len(arrays) == len(program.inputs):
-            continue
-        try:
-            program = _with_constants(program, arrays) if constants else program
-            results = Engine(program)(*arrays[: len(program.inputs)])
-        except UnsupportedError:
-            continue
-        except FormatError:
-            malformed.add(case.name)
-            continue
-        ours = list(results.values()) if isinstance(results, dict) else [results]
-        _assert_matches(case, ours)
-        matched[program.operations[0].op if program.operations else ""] += 1
-    assert set(operators()) >= set(matched) - {""}
-    assert matched.total() > (400 if constants else 300), matched
-    assert malformed <= TAKEN_FOR_MALFORMED
-
-
-def _assert_matches(case, ours: list[np.ndarray]) -> None:
-    expected = [*map(_array, case.data_sets[0][1])]
-    assert len(ours) == len(expected), case.name
-    for one, other in zip(ours, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype), case.name
-        np.testing.assert_allclose(one, other, rtol=case.rtol, atol=max(case.atol, 1e-6), err_msg=case.name)

@@ -33,7 +33,7 @@ class GossamerRep(BackendRep):
         """The outputs for ``inputs``: arrays in the order of the model's inputs, or by name, or a single array."""
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
-        results = self.engine(inputs) if isinstance(inputs, dict) else self.engine(*inputs)
+        results = self.engine(**inputs) if isinstance(inputs, dict) else self.engine(*inputs)
         values = results if isinstance(results, dict) else {self.engine.outputs[0].name: results}
         outputs: tuple[Any, ...] = namedtupledict("Outputs", list(values))(*values.values())
         return outputs
