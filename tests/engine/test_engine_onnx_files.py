@@ -80,6 +80,36 @@ def test_weights_that_lie_beside_the_model(tmp_path):
         Engine(path)
 
 
+@pytest.mark.parametrize(("kind", "low"), [(TensorProto.INT4, -8), (TensorProto.UINT4, 0)])
+def test_weights_of_four_bits(kind, low):
+    """Blocks of 4 along the first dimension, each with its own scale."""
+    random = np.random.default_rng(kind)
+    ints, zero = random.integers(low, low + 16, (8, 3)), random.integers(low, low + 16, (2, 3))
+    scale = random.uniform(0.1, 1, (2, 3)).astype(np.float32)
+    weights = [
+        helper.make_tensor("q", kind, ints.shape, ints.ravel()),
+        helper.make_tensor("z", kind, zero.shape, zero.ravel()),
+        numpy_helper.from_array(scale, "s"),
+    ]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0, block_size=4),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    proto = helper.make_model(
+        helper.make_graph(nodes, "g", ports[:1], ports[1:], weights),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    x = random.standard_normal((5, 8)).astype(np.float32)
+    wanted = x @ ((ints - np.repeat(zero, 4, axis=0)) * np.repeat(scale, 4, axis=0)).astype(np.float32)
+    np.testing.assert_allclose(
+        Engine(onnx_reader.parse(proto.SerializeToString()))(x), wanted, rtol=1e-5, atol=1e-5
+    )
+    proto.graph.node[0].op_type = "Identity"
+    with pytest.raises(UnsupportedError, match="4-bit integers: only DequantizeLinear may"):
+        onnx_reader.parse(proto.SerializeToString())
+
+
 def test_external_data_does_not_leave_the_folder(tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(24))

@@ -24,7 +24,7 @@ from gossamer.weights import Dense, Weight
 
 from . import tags
 from .functions import Function, Reference, inlined
-from .tensors import dtype_name, to_array
+from .tensors import NIBBLES, dtype_name, to_array
 from .wire import Message
 
 
@@ -55,6 +55,7 @@ def parse(data: bytes, folder: Path | None = None) -> Program:
         weights,
         _opsets(model),
     )
+    reader.check_nibbles(program)
     try:
         validate(program)
     except GraphError as error:
@@ -113,6 +114,7 @@ class _Reader:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.functions: list[Function] = []
+        self.nibbles: set[str] = set()  # weights of 4 bits, widened
         self.depth = 0
 
     def body(
@@ -149,7 +151,21 @@ class _Reader:
             if name in weights:
                 raise FormatError(f"initializer {name!r} is there twice")
             weights[name] = self._weight(tensor, f"initializer {name!r}")
+            if tensor.integer(2) in NIBBLES:
+                self.nibbles.add(name)
         return weights
+
+    def check_nibbles(self, graph: Program | Subgraph) -> None:
+        """Raise UnsupportedError where anything but DequantizeLinear reads 4-bit integers."""
+        for operation in graph.operations:
+            read = self.nibbles.intersection(operation.inputs)
+            if read and operation.op != "DequantizeLinear":
+                raise UnsupportedError(
+                    f"operator {operation.op!r} reads {min(read)!r}, 4-bit integers: only DequantizeLinear may"
+                )
+            for value in operation.attributes.values():
+                if isinstance(value, Subgraph):
+                    self.check_nibbles(value)
 
     def _weight(self, tensor: Message, place: str) -> Weight:
         values = to_array(tensor, place, self.folder)
@@ -184,7 +200,10 @@ class _Reader:
             case 3:
                 return _text(item.raw(4), place)
             case 4:
-                return to_array(item.message(5, place), place, self.folder)
+                tensor = item.message(5, place)
+                if tensor.integer(2) in NIBBLES:
+                    raise UnsupportedError(f"{place}: 4-bit integers are supported as initializers alone")
+                return to_array(tensor, place, self.folder)
             case 5:
                 return self.subgraph(item.message(6, place))
             case 6:

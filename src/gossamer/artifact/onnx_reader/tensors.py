@@ -31,6 +31,7 @@ _TYPES: dict[int, tuple[str, int]] = {
     13: ("uint64", _UINT64S),
 }
 _OTHERS = {8: "string", 14: "complex64", 15: "complex128", 16: "bfloat16", 21: "uint4", 22: "int4"}
+NIBBLES = {21: "uint8", 22: "int8"}  # uint4 and int4, widened: DequantizeLinear gives the same
 _EXTERNAL = 1
 
 
@@ -48,13 +49,13 @@ def dtype_name(number: int, place: str) -> str:
 
 def to_array(tensor: Message, place: str, folder: Path | None) -> Array:
     """The tensor, read-only. ``folder``: where external data may lie (None: nowhere)."""
+    if tensor.integer(2) in NIBBLES:
+        return _nibbles(tensor, place, folder)
     name = dtype_name(tensor.integer(2), place)
     dtype = np.dtype(name)
     if tensor.has(3):
         raise UnsupportedError(f"{place}: a tensor stored in segments is not supported")
-    shape = tensor.integers(1)
-    if any(size < 0 for size in shape):
-        raise FormatError(f"{place}: negative dimension in shape {list(shape)}")
+    shape = _shape(tensor, place)
     count = math.prod(shape)
     if tensor.integer(14) == _EXTERNAL:
         array = np.frombuffer(
@@ -67,6 +68,33 @@ def to_array(tensor: Message, place: str, folder: Path | None) -> Array:
     array = array.astype(dtype, copy=False).reshape(shape)
     array.flags.writeable = False
     return array
+
+
+def _shape(tensor: Message, place: str) -> tuple[int, ...]:
+    shape = tensor.integers(1)
+    if any(size < 0 for size in shape):
+        raise FormatError(f"{place}: negative dimension in shape {list(shape)}")
+    return shape
+
+
+def _nibbles(tensor: Message, place: str, folder: Path | None) -> Array:
+    """Two numbers a byte, the first in the low half."""
+    shape = _shape(tensor, place)
+    count = math.prod(shape)
+    need = (count + 1) // 2
+    if tensor.integer(14) == _EXTERNAL:
+        packed = np.frombuffer(_external(tensor, need, place, folder), np.uint8)
+    elif tensor.has(9):
+        packed = _from_bytes(tensor.raw(9), np.dtype(np.uint8), need, place).view(np.uint8)
+    else:
+        packed = np.array([value & 0xFF for value in tensor.integers(_INT32S)], np.uint8)
+    if len(packed) != need:
+        raise FormatError(f"{place}: its shape needs {need} bytes, the file holds {len(packed)}")
+    halves = np.stack([packed & 0xF, packed >> 4], axis=1).reshape(-1)[:count]
+    values = halves if NIBBLES[tensor.integer(2)] == "uint8" else ((halves ^ 8).astype(np.int8) - np.int8(8))
+    values = values.reshape(shape)
+    values.flags.writeable = False
+    return values
 
 
 def _from_bytes(raw: memoryview, dtype: np.dtype[np.generic], count: int, place: str) -> Array:
