@@ -12,8 +12,10 @@ namespace gossamer {
 namespace {
 
 constexpr int64_t kMostFoldedBytes = 1 << 20;  // results of shape arithmetic are small
+constexpr int64_t kMostFoldedInAll = 1 << 28;
 constexpr int64_t kMostIterations = 10000;
 constexpr size_t kMostNodes = 200000;  // with all loops written out
+constexpr int64_t kMostCopies = 1000000;  // of nodes and of iterations, on the way
 
 class Analyst {
  public:
@@ -99,7 +101,7 @@ class Analyst {
     if (!op.build) {
       result_.roots[static_cast<size_t>(node.outputs[0])] = root(node.inputs[0]);
       info(node.outputs[0]).known = info(node.inputs[0]).known;
-    } else if (small && depends_on_known(node)) {
+    } else if (small && depends_on_known(node) && folded_bytes_ < kMostFoldedInAll) {
       fold(node);
     }
   }
@@ -121,6 +123,7 @@ class Analyst {
     for (size_t i = 0; i < results.size(); ++i) {
       if (node.outputs[i] == kAbsent) continue;
       info(node.outputs[i]).known = results[i].data.get();
+      folded_bytes_ += element_count(results[i].shape) * dtype_size(results[i].dtype);
       result_.kept_alive.push_back(results[i].data);
     }
   }
@@ -168,6 +171,7 @@ class Analyst {
 
   // The body once, its inputs standing for `arguments`: what its outputs are called now.
   std::vector<int> write_out(const Subgraph& body, const std::vector<int>& arguments, int64_t iteration) {
+    count_copy();
     std::map<int, int> names;
     for (size_t i = 0; i < arguments.size(); ++i) names[body.inputs[i]] = arguments[i];
     const auto renamed = [&](int value) { return names.count(value) ? names[value] : value; };
@@ -187,7 +191,12 @@ class Analyst {
     return result_.made.back();
   }
 
+  void count_copy() {
+    if (++copies_ > kMostCopies) throw Unsupported("the network's loops, written out, exceed a million steps");
+  }
+
   Node copy_of(const Node& node, std::map<int, int>& names, const std::string& suffix) {
+    count_copy();
     Node copy = node;
     copy.name += suffix;
     for (int& value : copy.inputs) {
@@ -283,6 +292,7 @@ class Analyst {
   const Model& model_;
   const Isa isa_;
   Analysis result_;
+  int64_t folded_bytes_ = 0, copies_ = 0;
 };
 
 }  // namespace

@@ -272,23 +272,36 @@ namespace {
 
 constexpr int64_t kMostFoldedBytes = int64_t{1} << 28;  // what a few constants may be spread to, while loading
 
-// Whether a node makes so much out of constants that it is computed while running.
-bool makes_too_much(const Model& model, const Node& node) {
+// What may be computed while loading, in bytes: a file cannot make more memory out of itself than this.
+int64_t folding_budget(const Model& model) {
+  int64_t bytes = int64_t{1} << 30;
+  for (const auto& [value, constant] : model.constants) bytes += 16 * element_count(constant.dense.shape);
+  return bytes;
+}
+
+// Bytes, at most, of what a node computes out of constants.
+int64_t folded_bytes(const Model& model, const Node& node, bool& spreads) {
   std::vector<ValueInfo> memory;
   Inference inference{node, model.opset, constant_infos(model, node, memory), {}};
   find_operator(node.op)->infer(inference);
+  spreads = inference.outputs != std::vector<Shape>{inference.shape(0)};
   int64_t bytes = 0;
   for (const Shape& shape : inference.outputs) bytes += 8 * element_count(shape);
-  return bytes > kMostFoldedBytes && inference.outputs != std::vector<Shape>{inference.shape(0)};
+  return bytes;
 }
 
-// Computes what depends on constants alone. `keeps`: nodes that are left for later.
+// Computes what depends on constants alone. `keeps`: nodes that are left for later. What would be too much is computed
+// while running.
 template <class Keeps>
-void fold_constants(Model& model, std::vector<Node>& all, Isa isa, const Keeps& keeps) {
+void fold_constants(Model& model, std::vector<Node>& all, Isa isa, int64_t& budget, const Keeps& keeps) {
   std::vector<Node> nodes;
   for (Node& node : all) {
-    if (!is_control(node) && depends_on_constants_alone(model, node) && !keeps(node) && !makes_too_much(model, node)) fold(model, node, isa);
+    bool folds = !is_control(node) && depends_on_constants_alone(model, node) && !keeps(node), spreads = false;
+    const int64_t bytes = folds ? folded_bytes(model, node, spreads) : 0;
+    folds = folds && bytes <= budget && !(spreads && bytes > kMostFoldedBytes);
+    if (folds) fold(model, node, isa);
     else nodes.push_back(std::move(node));
+    budget -= folds ? bytes : 0;
   }
   all = std::move(nodes);
 }
@@ -300,16 +313,16 @@ void read_constant(Model& model, const Node& node) {
   model.constants[node.outputs[0]].dense = std::move(value);
 }
 
-void check_nodes(Model& model, std::vector<Node>& all, Isa isa);
+void check_nodes(Model& model, std::vector<Node>& all, Isa isa, int64_t& budget);
 
-void check_control(Model& model, const Node& node, Isa isa) {
+void check_control(Model& model, const Node& node, Isa isa, int64_t& budget) {
   prepare_control(model, node, [&](std::vector<Node>& inner) {
-    check_nodes(model, inner, isa);
-    fold_constants(model, inner, isa, [](const Node&) { return false; });
+    check_nodes(model, inner, isa, budget);
+    fold_constants(model, inner, isa, budget, [](const Node&) { return false; });
   });
 }
 
-void check_nodes(Model& model, std::vector<Node>& all, Isa isa) {
+void check_nodes(Model& model, std::vector<Node>& all, Isa isa, int64_t& budget) {
   std::vector<Node> nodes;
   for (Node& node : all) {
     if (node.op == "Constant") {
@@ -317,7 +330,7 @@ void check_nodes(Model& model, std::vector<Node>& all, Isa isa) {
       continue;
     }
     if (is_control(node)) {
-      check_control(model, node, isa);
+      check_control(model, node, isa, budget);
       nodes.push_back(std::move(node));
       continue;
     }
@@ -334,12 +347,13 @@ void check_nodes(Model& model, std::vector<Node>& all, Isa isa) {
 }  // namespace
 
 void prepare(Model& model, Isa isa) {
-  check_nodes(model, model.nodes, isa);
+  int64_t budget = folding_budget(model);
+  check_nodes(model, model.nodes, isa, budget);
   // Quantized weights stay as they are until it is known whether an integer kernel takes them.
-  fold_constants(model, model.nodes, isa, [](const Node& node) { return node.op == "DequantizeLinear"; });
+  fold_constants(model, model.nodes, isa, budget, [](const Node& node) { return node.op == "DequantizeLinear"; });
   fuse_transformer_patterns(model);
   rewrite_quantized(model, isa);
-  fold_constants(model, model.nodes, isa, [](const Node&) { return false; });
+  fold_constants(model, model.nodes, isa, budget, [](const Node&) { return false; });
   fold_norms(model);
   decode_for_others(model, model.nodes);
   for (const int value : model.outputs) {

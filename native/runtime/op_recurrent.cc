@@ -346,8 +346,8 @@ Direction direction(Build& b, const Form& f, int64_t index) {
   const int64_t at = index * rows * f.hidden;
   Direction d{f, index, f.reverse || index == 1, weights_of(b, gemm, 1, index * rows * f.width, rows, f.width),
               weights_of(b, gemm, 2, at, direct, f.hidden), {}, b.in(0), b.in(3), b.in(4), b.in(5), b.in(6), b.in(7),
-              given_output(b, 0), given_output(b, 1), given_output(b, 2), b.scratch(f.steps * f.batch * rows * 4),
-              b.scratch(std::max<int64_t>(f.batch, 1) * rows * 4), b.scratch(f.batch * f.hidden * 4), b.scratch(f.batch * f.hidden * 4),
+              given_output(b, 0), given_output(b, 1), given_output(b, 2), b.scratch(element_count({f.steps, f.batch, rows}) * 4),
+              b.scratch(element_count({std::max<int64_t>(f.batch, 1), rows}) * 4), b.scratch(f.batch * f.hidden * 4), b.scratch(f.batch * f.hidden * 4),
               b.scratch(f.hidden * 4), &gemm, fastest(kUnaryKernels, b.isa).run};
   if (f.gates == 3) d.candidate = weights_of(b, gemm, 2, at + direct * f.hidden, f.hidden, f.hidden);
   return d;
@@ -362,7 +362,7 @@ Step build_recurrent(Build& b) {
             for (const Direction& d : directions) run_direction(d, run, label);
           },
           directions[0].gemm->name, constant ? "" : "the weights are not constant: packed in every run",
-          f.directions * f.steps * f.batch * f.gates * f.hidden * (f.width + f.hidden)};
+          f.directions * element_count({f.steps, f.batch, f.gates * f.hidden}) * (f.width + f.hidden)};
 }
 
 constexpr const char* kAttributes = " activation_alpha activation_beta activations clip direction hidden_size input_forget layout linear_before_reset output_sequence ";

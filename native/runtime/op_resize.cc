@@ -197,7 +197,7 @@ void infer_resize(Inference& n) {
   const Mode mode = mode_of(n.node, n.opset);
   Shape out;
   for (const Axis& axis : axes_of(n)) {
-    if (axis.resized() && axis.out > kMostCoordinates) throw Unsupported(n.node.label() + ": a dimension of more than 2^24");
+    if (axis.resized() && std::max(axis.in, axis.out) > kMostCoordinates) throw Unsupported(n.node.label() + ": a dimension of more than 2^24");
     if (axis.in == 0 && axis.out > 0) n.fail("an empty dimension cannot be resized");
     if (mode.antialias && 4 / std::min(axis.scale, 1.0) > kMostTaps) throw Unsupported(n.node.label() + ": antialiasing over more than 2^14 neighbours");
     out.push_back(axis.out);
