@@ -34,6 +34,7 @@ OUT = ROOT / "bench" / "out" / "engine"
 RESULTS = ROOT / "bench" / "results" / "engine.json"
 PAGE = ROOT / "docs" / "results" / "engine.md"
 PASSES = 2
+FINER = (1, 2)  # rows that share a pattern, beside the usual four
 # Where a runtime would choose more than it is allowed: what it calls the instruction set. ONNX Runtime, LiteRT and
 # ExecuTorch have no such switch.
 SWITCHES = {
@@ -73,7 +74,15 @@ def standard() -> list[Variant]:
         for variant in dense
         for share in zeros.get(variant.network.name, ())
     ]
-    return [*sparse, *dense]
+    finer = [
+        replace(v, sparsity=replace(v.sparsity, rows=rows)) for v in sparse for rows in FINER if _plotted(v)
+    ]
+    return [*sparse, *finer, *dense]
+
+
+def _plotted(variant: Variant) -> bool:
+    """Whether speed is shown against the shape of blocks too."""
+    return (variant.network.name, variant.precision) == ("resnet-18", "int8")
 
 
 def main(
