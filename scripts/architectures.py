@@ -205,6 +205,9 @@ def built(architecture: Architecture) -> torch.nn.Module:
         model = transformers.AutoModel.from_config(config, attn_implementation="eager")
     if architecture.kind == "frames":
         model = model.get_encoder()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):  # so that signals neither vanish nor grow through many layers
+            torch.nn.init.kaiming_normal_(module.weight)
     return model.eval()
 
 

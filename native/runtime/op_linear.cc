@@ -235,7 +235,8 @@ Step build_gemm(Build& b) {
   p.bias = b.optional(b.epilogue.bias);
   const float beta = b.node.real("beta", 1);
   if (b.has(2) && beta != 0) {
-    const bool plain = beta == 1 && p.n == element_count(b.shape(2)) && b.shape(2).back() == p.n;
+    const Shape& c = b.shape(2);
+    const bool plain = beta == 1 && !c.empty() && c.back() == p.n && element_count(c) == p.n;
     if (!plain) return with_addend(b, p, beta);
     p.bias = b.in(2);
   }

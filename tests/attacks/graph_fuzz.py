@@ -40,7 +40,7 @@ def seeds() -> list:
         case
         for case in collected
         if {node.op_type for node in case.model.graph.node} <= known
-        and all(isinstance(array, np.ndarray) and array.size < 4096 for array in case.data_sets[0][0])
+        and all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.size < 4096 for array in case.data_sets[0][0])
     ]
 
 
@@ -85,13 +85,15 @@ def damage_node(node: NodeProto, source: random.Random) -> None:
 
 def damage_array(array: np.ndarray, source: random.Random) -> np.ndarray:
     """Other sizes, another type, or other numbers."""
+    array = np.asarray(array)
     kind = source.randrange(4)
     if kind == 0:
         shape = [source.choice([0, 1, 2, 3, 5, size]) for size in array.shape]
         shape = shape[:-1] if source.random() < 0.2 else [*shape, 1] if source.random() < 0.2 else shape
         return np.resize(array, shape) if array.size else np.zeros(shape, array.dtype)
     if kind == 1:
-        return array.astype(helper.tensor_dtype_to_np_dtype(source.choice(TYPES)))
+        with np.errstate(all="ignore"):
+            return array.astype(helper.tensor_dtype_to_np_dtype(source.choice(TYPES)))
     if kind == 2 and array.size and array.dtype.kind in "iu":
         changed = array.copy()
         info = np.iinfo(array.dtype)
