@@ -40,7 +40,10 @@ def seeds() -> list:
         case
         for case in collected
         if {node.op_type for node in case.model.graph.node} <= known
-        and all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.size < 4096 for array in case.data_sets[0][0])
+        and all(
+            isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.size < 4096
+            for array in case.data_sets[0][0]
+        )
     ]
 
 

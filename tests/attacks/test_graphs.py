@@ -20,7 +20,7 @@ def test_damaged_graphs(seed):
         "--runs",
         "1500",
         "--gigabytes",
-        "16",
+        "4",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
