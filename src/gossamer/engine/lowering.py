@@ -33,11 +33,11 @@ def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
         _add_dense(decode(weight), name, builder, note)
         return
     # As a file of ONNX says it, so that one rewriting finds the integer operators for both.
-    parts = [f"{name}.{part}" for part in ("ints", "scale", "zero_point")]
+    parts = (f"{name}.ints", f"{name}.scale", f"{name}.zero_point")
     for part, values in zip(parts, (weight.ints, weight.scale, weight.zero_point), strict=True):
         _add_dense(values, part, builder, "")
-    axis = {} if weight.axis is None else {"axis": weight.axis}
-    builder.add_node("DequantizeLinear", name, parts, [name], axis)
+    axis: dict[str, object] = {} if weight.axis is None else {"axis": weight.axis}
+    builder.add_node("DequantizeLinear", name, parts, (name,), axis)
 
 
 @add_weight.register
