@@ -3,7 +3,7 @@
 Every workload is raced twice, each runtime in a process of its own, alternating in short blocks with a loop that
 measures the core's own peak; what is divided is divided block by block. Each result is added to
 bench/results/engine.json as soon as it is there, and the page docs/results/engine.md is written from that file:
-``--skip`` leaves out what the file has already, ``--page`` only writes the page.
+``--skip`` leaves out what the file has already.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main(
     avx2: Annotated[bool, typer.Option(help="hold every runtime that has a switch to AVX2")] = False,
     leave_out: Annotated[list[str] | None, typer.Option(help=", ".join(e.label for e in ENTRIES))] = None,
     skip: Annotated[bool, typer.Option(help="leave out what the results have already")] = False,
-    page: Annotated[bool, typer.Option(help="race nothing, write the page")] = False,
+    cpu_time: Annotated[bool, typer.Option(help="of the processes, where others use the machine")] = False,
     results: Annotated[
         Path, typer.Option(help="where results are added; the page of other ones lies beside them")
     ] = RESULTS,
@@ -105,11 +105,11 @@ def main(
     _default_peers()
     chosen = [Variant.parse(stem) for stem in variants] if variants else standard()
     rows = read_rows(results)
-    for variant in [] if page else chosen:
+    for variant in chosen:
         workload = Workload(replace(variant, batch=batch) if batch > 1 else variant, threads, avx2)
         if skip and workload.key in rows:
             continue
-        rows[workload.key] = result_of(workload, OUT, leave_out or ())
+        rows[workload.key] = result_of(workload, OUT, leave_out or (), cpu_time)
         print(summary(rows[workload.key]), flush=True)
         write_rows(rows, results)
     write_page(list(rows.values()), PAGE if results == RESULTS else results.with_suffix(".md"))
@@ -136,7 +136,7 @@ def write_rows(rows: dict[str, dict[str, Any]], path: Path) -> None:
     partial.replace(path)
 
 
-def result_of(workload: Workload, folder: Path, leave_out: Sequence[str]) -> dict[str, Any]:
+def result_of(workload: Workload, folder: Path, leave_out: Sequence[str], cpu_time: bool) -> dict[str, Any]:
     """Race the workload, ``PASSES`` times, with new processes each time."""
     variant = workload.variant
     field = field_of(variant, folder, leave_out)
@@ -146,7 +146,8 @@ def result_of(workload: Workload, folder: Path, leave_out: Sequence[str]) -> dic
 
     finishes: list[list[Finish]] = []
     for _ in range(PASSES):
-        runners = [runner for runner in field.runners if runner.name not in field.absent]
+        there = [runner for runner in field.runners if runner.name not in field.absent]
+        runners = [replace(runner, cpu_time=cpu_time) for runner in there]
         finishes.append(race(runners, threads=workload.threads, on_failure=failed))
     return {
         "key": workload.key,
@@ -158,6 +159,7 @@ def result_of(workload: Workload, folder: Path, leave_out: Sequence[str]) -> dic
         "batch": variant.batch,
         "threads": workload.threads,
         "isa": instruction_set(),
+        "clock": "processor time" if cpu_time else "time",
         "macs": variant.network.macs * variant.batch,
         "passes": [measured(finish, variant) for finish in finishes],
         "absent": field.absent,

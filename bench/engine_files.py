@@ -22,7 +22,7 @@ from engine_sparsity import Sparsity, sparsify
 from torch import nn
 
 OPSET = 17
-CALIBRATION = 16  # batches
+CALIBRATION = 4  # batches
 _STEM = re.compile(
     r"(?P<name>.+)-(?P<precision>fp32|int8)(-z(?P<zeros>\d+)x(?P<rows>\d))?(-b(?P<batch>\d+))?"
 )

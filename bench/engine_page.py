@@ -76,7 +76,8 @@ are pruned before they are quantized.
   runs, a ratio the median of the blocks' ratios; everything is raced twice, in new processes; both figures are given.
 - *of peak*: operations of the dense network by second, over what a loop of multiply-accumulates in registers does in
   the same rotation. Above 100 % the zeros, or a transform such as Winograd's, save work.
-- *ratio*: the peer's time over ours. Above 1, ours is faster."""
+- *ratio*: the peer's time over ours. Above 1, ours is faster.
+- *processor time*: measured while others used the machine, by the clock of the runtime's own process."""
 
 PLOT = """![Speed against zeros, by block shape]({plot})
 
@@ -168,7 +169,8 @@ def workload_lines(row: Row) -> list[str]:
 
 def workload_title(row: Row) -> str:
     zeros = f", {100 * row['zeros']:.0f} % zeros in 1x4 over {row['rows']}" if row["zeros"] else ""
-    return f"{row['title']} {row['precision']}{zeros}"
+    clock = ", processor time" if row["clock"] == "processor time" else ""
+    return f"{row['title']} {row['precision']}{zeros}{clock}"
 
 
 def milliseconds(value: float) -> str:

@@ -101,7 +101,7 @@ def test_files_are_made_once_and_agree(name, tmp_path):
         expected = variant.module()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(run(floating, x), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(Engine(floating)(x), expected, rtol=1e-4, atol=1e-4)
-    assert np.abs(run(path, x) - expected).max() < 0.1 * np.abs(expected).max()
+    assert np.abs(run(path, x) - expected).max() < 0.25 * np.abs(expected).max()
     products = [node for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
     sources = {out: node.op_type for node in onnx.load(path).graph.node for out in node.output}
     assert all(sources[node.input[i]] == "DequantizeLinear" for node in products for i in (0, 1))
@@ -160,7 +160,7 @@ def a_row(key, ours, theirs, **more):
     row = {
         "key": key, "title": key, "network": key, "precision": "int8", "zeros": 0.0, "rows": None, "batch": 1,
         "threads": 1, "macs": 10**9, "passes": [table, table], "absent": {"litert": "not installed"},
-        "difference": 1e-6, "machine": machine,
+        "difference": 1e-6, "clock": "time", "machine": machine,
     }  # fmt: skip
     return row | more
 

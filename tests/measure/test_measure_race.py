@@ -245,3 +245,21 @@ def test_the_peak_counts_its_products_on_every_thread(runtime, threads, goss):
     (finish,) = race([Runner(runtime, goss, ())], runs=2, threads=threads)
     (one,) = race([Runner(runtime, goss, ())], runs=2)
     assert finish.first.outputs[0] == threads * one.first.outputs[0] > 0
+
+
+class Sleeping(Gossamer):
+    name = "sleeping"
+
+    def run(self, inputs):
+        import time
+
+        time.sleep(0.02)
+        return super().run(inputs)
+
+
+def test_processor_time_leaves_out_what_others_take(goss):
+    x = np.zeros((1, 8), np.float32)
+    passed, used = latency(
+        [Runner(Sleeping, goss, (x,)), Runner(Sleeping, goss, (x,), cpu_time=True)], runs=3
+    )
+    assert passed.median_ms > 20 > used.median_ms
