@@ -94,7 +94,10 @@ def field_of(variant: Variant, folder: Path, leave_out: Sequence[str] = ()) -> F
     peak = PeakBytes if _int8(variant) else PeakFloats
     found = Field([Runner(peak, file, inputs), Runner(Gossamer, file, inputs, OURS)])
     for entry in ENTRIES:
-        if not entry.applies(variant) or entry.label in leave_out:
+        if not entry.applies(variant):
+            continue
+        if entry.label in leave_out:
+            found.absent[entry.label] = "left out of this run"
             continue
         if not entry.runtime.installed():
             found.absent[entry.label] = "not installed"
