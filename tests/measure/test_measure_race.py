@@ -226,9 +226,9 @@ def test_a_runtime_in_another_interpreter(goss, tmp_path, monkeypatch):
     shutil.copy(__file__, packages / f"{Path(__file__).stem}.py")
     shutil.copy(Path(__file__).with_name("measure_samples.py"), packages)
     python = tmp_path / "python"
-    python.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec "{sys.executable}" "$@"\n', encoding="utf-8"
-    )
+    # -S: an editable install's import hook (a .pth file) would find this package wherever PYTHONPATH points.
+    path = f"{packages}:$PYTHONPATH:{Path(np.__file__).parents[1]}"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" -S "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     monkeypatch.setenv("GOSSAMER_PEERS", f"/no/such/python:{python}")
     assert Elsewhere.interpreter() == str(python)
