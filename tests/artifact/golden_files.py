@@ -1,6 +1,6 @@
 """Files of version 1, as they were once written: they can be read for ever.
 
-Both hold goss_samples.small_program().
+The first two hold goss_samples.small_program(), BLOCKS holds goss_samples.blocks_program().
 """
 
 import base64
@@ -19,4 +19,9 @@ DEEP_COMPRESSION = base64.b64decode(
     "AAAAAAAAAAIAAAAAAAAACEASIiIAAIC/AAAAvwAAAD8AAIA/EIQhsbGxsYAAAAA/AACgvwAAQEAQhCGxsAAAAD8AAIA+AP8B"
     "RCEIBRsbAAAAPwEAAAC/AACAPgAAgD8Qg84ACEASIiIAAADAAACAvwAAgD8AAABAAAAAwAAAgL8AAIA/AAAAQAAAAMAAAIC/"
     "AACAPwAAAEAAAADAAACAvwAAgD8AAABAAAAAwAAAgL8AAIA/kEbNxg=="
+)
+BLOCKS = base64.b64decode(
+    "R09TUwEA0wAAAAAAAABcAAAAPQAAAOVkgyECSQgw9RBWnpzYHrxV+udk0Ua6gzAVxmO8lJFhBABiLR2OMHxK+8Qaa7FBNDeH"
+    "/9J2npWa8ofxXj8H5cOhj21LKQflw6GPbUsAAIA+AADwPgAAMD8AAGg/AACQPwAArD8AAMg/AADkPwAAAEAAAQIDBAUGBwgf"
+    "WNEfWNEfWNEfWMC08qDjBKWopoWTh/8dKZPvbKtTvl8cANbMU75fHADWzFO+XxwA1sw5OTAAAIA+AADwPgIB7Fb4Xw=="
 )

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from gossamer.artifact import Operation, Port, Program
 from gossamer.artifact.layout import DTYPES
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, sparsify
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, parameter_shape, sparsify
 
 
 def small_program() -> Program:
@@ -42,6 +42,19 @@ def small_program() -> Program:
     return Program(inputs, outputs, operations, weights, {"": 20, "com.example": 1}, {"labels": "null,eins"})
 
 
+def blocks_program() -> Program:
+    """Weights of 2, 3 and 4 bits whose scales belong to blocks; not in small_program, whose bytes are golden."""
+    ints = (np.arange(30) * 7 % 16).astype(np.uint8).reshape(3, 10)
+    scale = np.linspace(0.25, 2, 9, dtype=np.float32).reshape(3, 3)
+    weights = {
+        "asymmetric": Quantized(ints, scale, (np.arange(9) % 16).astype(np.uint8).reshape(3, 3), 1, 4, 4),
+        "three_bits": Quantized((ints % 8).astype(np.int8) - np.int8(4), scale[:2, :1].repeat(10, 1),
+                                np.zeros((2, 10), np.int8), 0, 3, 2),
+        "two_bits": Quantized(ints[0] % 4, scale[0, :2], np.array([2, 1], np.uint8), 0, 2, 5),
+    }  # fmt: skip
+    return Program((), (), (), weights, {"": 21}, {})
+
+
 numbers = st.one_of(st.sampled_from([0.0, 1.0, -0.5, 0.25]), st.floats(-100, 100, width=32))
 
 
@@ -67,9 +80,11 @@ def quantized(draw, per_axis=True):
         hnp.arrays(dtype, draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=5)), elements=elements)
     )
     axis = draw(st.integers(0, ints.ndim - 1)) if per_axis and ints.ndim and draw(st.booleans()) else None
-    sizes = () if axis is None else (ints.shape[axis],)
+    in_blocks = axis is not None and draw(st.booleans())
+    block = draw(st.integers(1, max(1, ints.shape[axis]))) if in_blocks else None
+    sizes = parameter_shape(ints.shape, axis, block)
     scale = draw(hnp.arrays(np.float32, sizes, elements=st.floats(0.0625, 64, width=32)))
-    return Quantized(ints, scale, draw(hnp.arrays(dtype, sizes, elements=elements)), axis, bits)
+    return Quantized(ints, scale, draw(hnp.arrays(dtype, sizes, elements=elements)), axis, bits, block)
 
 
 @st.composite

@@ -6,26 +6,32 @@ import zlib
 
 import golden_files
 import pytest
-from goss_samples import small_program
+from goss_samples import blocks_program, small_program
 
 from gossamer.artifact import DeepCompression, Smallest, pack, same, unpack
 from gossamer.artifact.primer import PRIMER
 
 GOLDEN = {
-    "smallest": (golden_files.SMALLEST, Smallest()),
-    "deep compression": (golden_files.DEEP_COMPRESSION, DeepCompression(convolution_bits=3, linear_bits=2)),
+    "smallest": (golden_files.SMALLEST, small_program(), Smallest()),
+    "deep compression": (
+        golden_files.DEEP_COMPRESSION,
+        small_program(),
+        DeepCompression(convolution_bits=3, linear_bits=2),
+    ),
+    "blocks": (golden_files.BLOCKS, blocks_program(), Smallest()),
 }
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_files_are_read(name):
-    assert same(unpack(GOLDEN[name][0]), small_program())
+    data, program, _ = GOLDEN[name]
+    assert same(unpack(data), program)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_files_are_written(name):
-    data, coding = GOLDEN[name]
-    assert pack(small_program(), coding=coding) == data
+    data, program, coding = GOLDEN[name]
+    assert pack(program, coding=coding) == data
 
 
 def test_the_primer_is_part_of_the_format():

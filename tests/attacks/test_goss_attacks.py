@@ -21,7 +21,11 @@ from gossamer.artifact.wire import Writer
 from gossamer.errors import FormatError
 from gossamer.weights import Dense, Sparse
 
-GOLDEN = {"smallest": golden_files.SMALLEST, "deep compression": golden_files.DEEP_COMPRESSION}
+GOLDEN = {
+    "smallest": golden_files.SMALLEST,
+    "deep compression": golden_files.DEEP_COMPRESSION,
+    "blocks": golden_files.BLOCKS,
+}
 LIMIT = 1 << 22
 
 golden = pytest.mark.parametrize("name", GOLDEN)
@@ -293,7 +297,20 @@ def quantized_along_no_axis(to):
 
 def unknown_kind(to):
     shaped(1)(to)
-    fields(4)(to)
+    fields(5)(to)
+
+
+def blocks_of(size: int, place: int = 2, *shape: int) -> Callable[[Writer], None]:
+    def write(to: Writer) -> None:
+        shaped(*(shape or (2, 4)))(to)
+        fields(Kind.QUANTIZED_IN_BLOCKS, 0, 8, place, size, Coder.PACKED)(to)
+        to.stream(bytes(8))
+        for width in (4, 1):
+            fields(Form.PLAIN)(to)
+            to.stream(np.ones(4, "<f4" if width == 4 else "i1").tobytes())
+
+    write.__name__ = f"blocks_of_{size}_along_{place}"
+    return write
 
 
 def stream_beyond_the_file(to):
@@ -327,6 +344,12 @@ HOSTILE = [
     quantized_to_no_bits,
     quantized_along_no_axis,
     unknown_kind,
+    blocks_of(0),
+    blocks_of(5),
+    blocks_of(1 << 40),
+    blocks_of(2, 0),
+    blocks_of(2, 3),
+    blocks_of(1, 2, 2, 1 << 40),
     stream_beyond_the_file,
     endless_number,
 ]
@@ -352,6 +375,7 @@ def test_a_good_weight_passes_the_same_way():
         to.stream(b"\0\0\x80?\0\0\0\0")
 
     assert unpack(one_weight(write)).weights["w"].values.tolist() == [1, 0]
+    assert unpack(one_weight(blocks_of(2))).weights["w"].scale.tolist() == [[1, 1], [1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
 from gossamer.artifact.program import Operation, Program
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, equal, sparsify
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, equal, parameter_shape, sparsify
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -71,15 +71,17 @@ def _codebook(shape: tuple[int, ...], count: int) -> Codebook:
     return Codebook.of(assignment, np.linspace(-1, 1.3, count))
 
 
-def _quantized(dtype: str, axis: int | None, bits: int, shape: tuple[int, ...] = (6, 50)) -> Quantized:
+def _quantized(
+    dtype: str, axis: int | None, bits: int, shape: tuple[int, ...] = (6, 50), block: int | None = None
+) -> Quantized:
     random = np.random.default_rng(bits)
     signed = dtype.startswith("int")
     low, high = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
-    size = () if axis is None else (shape[axis],)
+    size = parameter_shape(shape, axis, block)
     scale = random.uniform(1e-3, 0.3, size).astype(np.float32)
     zero_point = random.integers(low, high, size).astype(dtype)
     return Quantized(
-        random.integers(low, high, shape).astype(dtype), np.asarray(scale), zero_point, axis, bits
+        random.integers(low, high, shape).astype(dtype), np.asarray(scale), zero_point, axis, bits, block
     )
 
 
@@ -105,6 +107,9 @@ WEIGHTS: dict[str, Weight] = {
     "quantized uint8": _quantized("uint8", None, 8),
     "quantized 4 bits": _quantized("uint8", 0, 4),
     "quantized 1 bit": _quantized("int8", None, 1),
+    "quantized 4 bits in blocks": _quantized("uint8", 0, 4, block=4),
+    "quantized 3 bits in blocks": _quantized("int8", 1, 3, block=16),
+    "quantized 2 bits in blocks": _quantized("uint8", 1, 2, block=50),
     "quantized int16": _quantized("int16", 0, 16),
     "quantized int32": _quantized("int32", None, 20),
     "quantized int32, wide": _quantized("int32", 1, 32),

@@ -21,6 +21,7 @@ from gossamer.weights import (
     dtype,
     equal,
     nonzeros,
+    parameter_shape,
     representation,
     shape,
     sparsify,
@@ -66,6 +67,26 @@ REFUSED = {
         lambda: Quantized(i8(1), ONE, np.array(9, np.int8), None, 4),
         WeightError,
         "zero_point contains 9",
+    ),
+    "quantized: block without axis": (
+        lambda: Quantized(i8(1), ONE, ZERO, None, 8, 1),
+        WeightError,
+        "without an axis",
+    ),
+    "quantized: block of nothing": (
+        lambda: Quantized(i8(1), f32(1), i8(0), 0, 8, 0),
+        WeightError,
+        "block is 0",
+    ),
+    "quantized: block beyond the axis": (
+        lambda: Quantized(i8(1, 2), f32(1), i8(0), 0, 8, 3),
+        WeightError,
+        "blocks of 1 to 2",
+    ),
+    "quantized: scales of other blocks": (
+        lambda: Quantized(i8(1, 2, 3), f32(1), i8(0), 0, 8, 2),
+        WeightError,
+        r"block=2 .* needs \(2,\)",
     ),
     "quantized: axis": (lambda: Quantized(i8(1), f32(1), i8(0), 1, 8), WeightError, "axis is 1"),
     "quantized: scale of wrong length": (
@@ -225,6 +246,14 @@ def weights(draw):
         n = values.shape[axis]
         scale = draw(hnp.arrays(np.float32, n, elements=st.floats(0.125, 4, width=32)))
         choices.append(Quantized(ints, scale, np.ones(n, np.int8), axis, 5))
+        block = draw(st.integers(1, max(1, n)))
+        sizes = parameter_shape(values.shape, axis, block)
+        scale = draw(hnp.arrays(np.float32, sizes, elements=st.floats(0.125, 4, width=32)))
+        choices.append(
+            Quantized(
+                ints, scale, draw(hnp.arrays(np.int8, sizes, elements=st.integers(-9, 9))), axis, 5, block
+            )
+        )
     weight = draw(st.sampled_from(choices))
     per_axis = isinstance(weight, Quantized) and weight.axis is not None
     return sparsify(weight) if draw(st.booleans()) and not per_axis else weight
@@ -255,6 +284,16 @@ def test_equal_tells_representations_and_bytes_apart(pair):
         same_values = shape(a) == shape(b) and decode(a).tobytes() == decode(b).tobytes()
         assert not equal(a, b) or (same_values and representation(a) == representation(b))
     assert all(equal(weight, weight) for weight in pair)
+
+
+def test_blocks_share_their_scale_and_zero_point():
+    ints = np.arange(10, dtype=np.uint8).reshape(2, 5)
+    weight = Quantized(
+        ints, f32(1, 2, 3, 4, 5, 6).reshape(2, 3), np.arange(6, dtype=np.uint8).reshape(2, 3), 1, 4, 2
+    )
+    expected = [[0, 1, 2, 4, 6], [8, 12, 15, 20, 24]]
+    assert decode(weight).tolist() == expected
+    assert decode(transpose(weight, (1, 0))).T.tolist() == expected
 
 
 def test_dense_holds_nan_and_infinity():

@@ -32,6 +32,7 @@ class Kind(enum.IntEnum):
     QUANTIZED = 1
     CODEBOOK = 2
     SPARSE = 3
+    QUANTIZED_IN_BLOCKS = 4
 
 
 class Coder(enum.IntEnum):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gossamer import _native
 from gossamer.errors import FormatError, UnsupportedError
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, shape
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, parameter_shape, shape
 from gossamer.weights import dtype as decoded_dtype
 
 from . import layout
@@ -52,10 +52,12 @@ def _(weight: Dense, to: Writer, coding: Coding, grid: Grid) -> None:
 
 @_write.register
 def _(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
-    to.byte(Kind.QUANTIZED)
+    to.byte(Kind.QUANTIZED if weight.block is None else Kind.QUANTIZED_IN_BLOCKS)
     to.byte(layout.QUANTIZED_DTYPES.index(weight.ints.dtype.name))
     to.byte(weight.bits)
     to.number(0 if weight.axis is None else weight.axis + 1)
+    if weight.block is not None:
+        to.number(weight.block)
     if weight.bits <= 16:
         low = _lowest(weight.ints.dtype, weight.bits)
         write_symbols(to, weight.ints.astype(np.int64) - low, 1 << weight.bits, grid, coding)
@@ -138,16 +140,20 @@ def _read(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
             dtype = source.member(layout.DTYPES)
             return Dense(read_array(source, math.prod(shape), dtype).reshape(shape))
         case Kind.QUANTIZED:
-            return _read_quantized(source, shape, grid)
+            return _read_quantized(source, shape, grid, in_blocks=False)
+        case Kind.QUANTIZED_IN_BLOCKS:
+            return _read_quantized(source, shape, grid, in_blocks=True)
         case Kind.CODEBOOK:
             return _read_codebook(source, shape, grid)
         case Kind.SPARSE:
             return _read_sparse(source, shape, grid)
 
 
-def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
+def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid, *, in_blocks: bool) -> Weight:
     dtype = np.dtype(source.member(layout.QUANTIZED_DTYPES))
     bits, place = source.byte(), source.number(len(shape))
+    axis = place - 1 if place else None
+    block = _read_block(source, shape, axis) if in_blocks else None
     count = math.prod(shape)
     source.budget.charge(4 * count)
     if not 1 <= bits <= 8 * dtype.itemsize:
@@ -157,11 +163,17 @@ def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weigh
         ints = (symbols.astype(np.int32) + _lowest(dtype, bits)).astype(dtype)
     else:
         ints = read_array(source, count, dtype)
-    axis = place - 1 if place else None
-    parameters = () if axis is None else (shape[axis],)
+    parameters = parameter_shape(shape, axis, block)
     scale = read_array(source, math.prod(parameters), np.dtype(np.float32), Part.TABLE).reshape(parameters)
     zero_point = read_array(source, math.prod(parameters), dtype, Part.TABLE).reshape(parameters)
-    return Quantized(ints.reshape(shape), scale, zero_point, axis, bits)
+    return Quantized(ints.reshape(shape), scale, zero_point, axis, bits, block)
+
+
+def _read_block(source: Reader, shape: tuple[int, ...], axis: int | None) -> int:
+    block = source.number(layout.MAX_ELEMENTS)
+    if axis is None or not 1 <= block <= max(1, shape[axis]):
+        raise FormatError(f"a weight of shape {shape} cannot have blocks of {block} along axis {axis}")
+    return block
 
 
 def _read_codebook(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:

@@ -36,8 +36,10 @@ def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
     parts = (f"{name}.ints", f"{name}.scale", f"{name}.zero_point")
     for part, values in zip(parts, (weight.ints, weight.scale, weight.zero_point), strict=True):
         _add_dense(values, part, builder, "")
-    axis: dict[str, object] = {} if weight.axis is None else {"axis": weight.axis}
-    builder.add_node("DequantizeLinear", name, parts, (name,), axis)
+    attributes = {"axis": weight.axis, "block_size": weight.block}
+    builder.add_node(
+        "DequantizeLinear", name, parts, (name,), {key: n for key, n in attributes.items() if n is not None}
+    )
 
 
 @add_weight.register

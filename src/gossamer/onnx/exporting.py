@@ -27,6 +27,7 @@ _MIN_IR_VERSION = 10  # the first in which a tensor carries metadata
 _MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 _DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int16": 21, "uint16": 21}
 _DEQUANTIZE_AXIS_SINCE = 13
+_DEQUANTIZE_BLOCKS_SINCE = 21
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -104,7 +105,7 @@ def _dequantizes(weight: Quantized, program: Program) -> bool:
     """Whether DequantizeLinear of the program's operator set can decode ``weight``."""
     since = _DEQUANTIZE_SINCE.get(weight.ints.dtype.name, np.inf)
     if weight.axis is not None:
-        since = max(since, _DEQUANTIZE_AXIS_SINCE)
+        since = max(since, _DEQUANTIZE_AXIS_SINCE if weight.block is None else _DEQUANTIZE_BLOCKS_SINCE)
     return program.opsets.get("", 0) >= since
 
 
@@ -116,6 +117,8 @@ def _dequantize(name: str, weight: Quantized, names: _Names) -> tuple[list[Tenso
     node = NodeProto(op_type="DequantizeLinear", input=inputs, output=[name])
     if weight.axis is not None:
         node.attribute.append(helper.make_attribute("axis", weight.axis))
+    if weight.block is not None:
+        node.attribute.append(helper.make_attribute("block_size", weight.block))
     return initializers, node
 
 

@@ -166,8 +166,9 @@ class _Importer:
         if scale.dtype != np.float32 or zero_point.dtype != ints.dtype or scale.shape != zero_point.shape:
             return None
         axis = operation.attributes.get("axis", 1) if scale.shape else None
+        block = operation.attributes.get("block_size") or None
         try:
-            return Quantized(ints, scale, zero_point, axis, bits)  # type: ignore[arg-type]
+            return Quantized(ints, scale, zero_point, axis, bits, block)  # type: ignore[arg-type]
         except (WeightError, UnsupportedError):
             return None
 

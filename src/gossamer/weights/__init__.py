@@ -2,7 +2,7 @@
 
 from ._edits import sparsify, take, transpose, with_codebook
 from ._functions import decode, dtype, equal, nonzeros, representation, shape
-from ._representations import Codebook, Dense, Quantized, Sparse, Weight, index_dtype
+from ._representations import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, parameter_shape, spread
 
 __all__ = [
     "Codebook",
@@ -15,9 +15,11 @@ __all__ = [
     "equal",
     "index_dtype",
     "nonzeros",
+    "parameter_shape",
     "representation",
     "shape",
     "sparsify",
+    "spread",
     "take",
     "transpose",
     "with_codebook",

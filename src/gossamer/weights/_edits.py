@@ -102,7 +102,10 @@ def _(weight: Codebook, perm: Sequence[int]) -> Weight:
 def _(weight: Quantized, perm: Sequence[int]) -> Weight:
     ints = _permuted(weight.ints, perm)
     axis = None if weight.axis is None else list(perm).index(weight.axis)
-    return Quantized(ints, weight.scale, weight.zero_point, axis, weight.bits)
+    scale, zero_point = weight.scale, weight.zero_point
+    if weight.block is not None:  # they have the weight's axes
+        scale, zero_point = _permuted(scale, perm), _permuted(zero_point, perm)
+    return Quantized(ints, scale, zero_point, axis, weight.bits, weight.block)
 
 
 @transpose.register

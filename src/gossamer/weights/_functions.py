@@ -9,7 +9,7 @@ from functools import singledispatch
 import numpy as np
 import numpy.typing as npt
 
-from ._representations import Codebook, Dense, Quantized, Sparse, Weight
+from ._representations import Codebook, Dense, Quantized, Sparse, Weight, spread
 
 
 @singledispatch
@@ -25,12 +25,9 @@ def _(weight: Dense) -> npt.NDArray[np.generic]:
 
 @decode.register
 def _(weight: Quantized) -> npt.NDArray[np.generic]:
-    aligned = [1] * weight.ints.ndim
-    if weight.axis is not None:
-        aligned[weight.axis] = -1
-    scale, zero_point = weight.scale.reshape(aligned), weight.zero_point.reshape(aligned)
-    steps = weight.ints.astype(np.int64) - zero_point.astype(np.int64)
-    return np.asarray(steps.astype(np.float32) * scale)
+    where = (weight.ints.shape, weight.axis, weight.block)
+    steps = weight.ints.astype(np.int64) - spread(weight.zero_point.astype(np.int64), *where)
+    return np.asarray(steps.astype(np.float32) * spread(weight.scale, *where))
 
 
 @decode.register

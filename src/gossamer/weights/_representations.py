@@ -11,11 +11,14 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gossamer.errors import UnsupportedError, WeightError
+
+_T = TypeVar("_T", bound=np.generic)
 
 MAX_CENTROIDS = 65536
 _DENSE_KINDS = "biuf"
@@ -52,9 +55,12 @@ class Quantized(Weight):
 
     ``ints``: int8/uint8/int16/int32 of the weight's shape, every value inside the range of ``bits``.
     ``scale``, ``zero_point``: finite positive float32, and the dtype of ``ints``; shape () for one per
-    tensor, (n,) for one per index of ``axis``. ``axis``: None exactly where ``scale`` is a scalar; not
-    negative.
-    ``bits``: bits per stored value, 1 to the width of ``ints``.
+    tensor, (n,) for one per index of ``axis``; with ``block``, the weight's shape with
+    ceil(shape[axis] / block) in place of shape[axis]. ``axis``: None exactly where ``scale`` is a scalar;
+    not negative.
+    ``bits``: bits per stored value, 1 to the width of ``ints``; files hold no more than these.
+    ``block``: that many neighbours along ``axis`` share a scale (group quantization, as DequantizeLinear of
+    ONNX operator set 21 has it; the last block may be shorter); None for one scale per index of ``axis``.
     """
 
     ints: npt.NDArray[np.integer]
@@ -62,6 +68,7 @@ class Quantized(Weight):
     zero_point: npt.NDArray[np.integer]
     axis: int | None
     bits: int
+    block: int | None = None
 
     def __post_init__(self) -> None:
         _require_array("Quantized.ints", self.ints, *_QUANTIZED_DTYPES)
@@ -83,19 +90,51 @@ class Quantized(Weight):
                 f"Quantized.axis is {self.axis}; the weight of shape {self.ints.shape} has axes 0 to "
                 f"{self.ints.ndim - 1}"
             )
-        expected = () if self.axis is None else (self.ints.shape[self.axis],)
+        self._check_block()
+        expected = parameter_shape(self.ints.shape, self.axis, self.block)
         for name in ("scale", "zero_point"):
             actual = getattr(self, name).shape
             if actual != expected:
                 raise WeightError(
-                    f"Quantized.{name} has shape {actual}; axis={self.axis} of a weight of shape "
-                    f"{self.ints.shape} needs {expected}"
+                    f"Quantized.{name} has shape {actual}; axis={self.axis}, block={self.block} of a weight "
+                    f"of shape {self.ints.shape} needs {expected}"
                 )
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise WeightError(
                 "Quantized.scale has values that are not finite and positive; look for NaN in the weight "
                 "it was computed from"
             )
+
+    def _check_block(self) -> None:
+        if self.block is None:
+            return
+        if self.axis is None:
+            raise WeightError(f"Quantized.block is {self.block} without an axis along which to count")
+        size = max(1, self.ints.shape[self.axis])
+        if not 1 <= self.block <= size:
+            raise WeightError(
+                f"Quantized.block is {self.block}; axis {self.axis} has blocks of 1 to {size} elements"
+            )
+
+
+def parameter_shape(shape: tuple[int, ...], axis: int | None, block: int | None) -> tuple[int, ...]:
+    """The shape of the scales of a weight of ``shape`` that is Quantized along ``axis``, in blocks or not."""
+    if axis is None:
+        return ()
+    if block is None:
+        return (shape[axis],)
+    return (*shape[:axis], -(-shape[axis] // block), *shape[axis + 1 :])
+
+
+def spread(
+    parameters: npt.NDArray[_T], shape: tuple[int, ...], axis: int | None, block: int | None
+) -> npt.NDArray[_T]:
+    """The scales or zero points of a Quantized weight of ``shape``, as an array that broadcasts to it."""
+    if axis is None:
+        return parameters
+    if block is None:
+        return parameters.reshape([-1 if place == axis else 1 for place in range(len(shape))])
+    return np.take(parameters, np.arange(shape[axis]) // block, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gossamer.errors import FormatError, UnsupportedError
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, decode, equal, representation
+from gossamer.weights import (
+    Codebook,
+    Dense,
+    Quantized,
+    Sparse,
+    Weight,
+    decode,
+    equal,
+    parameter_shape,
+    representation,
+    spread,
+)
 
 KEY = "gossamer"
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, UnsupportedError)
@@ -105,6 +116,8 @@ def _(weight: Quantized) -> Tag:
         "axis": weight.axis,
         "bits": weight.bits,
     }
+    if weight.block is not None:
+        tag["block"] = weight.block
     if not _gives_back(tag, decode(weight), weight):  # more bits than a float32 holds
         tag["ints"] = _text(weight.ints)
     return tag
@@ -152,19 +165,19 @@ def _quantized(tag: Tag, values: npt.NDArray[np.generic]) -> Quantized:
     dtype, axis = np.dtype(tag["dtype"]), tag["axis"]
     if dtype.kind not in "iu" or values.dtype != np.float32:
         raise ValueError("quantized weights hold integers that decode to float32")
-    of_scale = () if axis is None else (values.shape[axis],)
-    aligned = [1] * values.ndim
-    if axis is not None:
-        aligned[axis] = -1
+    block = tag.get("block")
+    if block is not None and (type(block) is not int or block < 1):
+        raise ValueError("a block is a number of neighbours")
+    of_scale = parameter_shape(values.shape, axis, block)
     scale = _array(tag["scale"], np.dtype(np.float32), of_scale)
     zero_point = _array(tag["zero_point"], dtype, of_scale)
     if "ints" in tag:
         ints = _array(tag["ints"], dtype, values.shape)
     else:
         with np.errstate(all="ignore"):  # whatever is lost here shows in the comparison with the values
-            steps = np.rint(values.astype(np.float64) / scale.reshape(aligned))
-            ints = (steps + zero_point.reshape(aligned)).astype(dtype)
-    return Quantized(ints, cast(Any, scale), cast(Any, zero_point), axis, tag["bits"])
+            steps = np.rint(values.astype(np.float64) / spread(scale, values.shape, axis, block))
+            ints = (steps + spread(zero_point, values.shape, axis, block)).astype(dtype)
+    return Quantized(ints, cast(Any, scale), cast(Any, zero_point), axis, tag["bits"], block)
 
 
 def _text(array: npt.NDArray[np.generic]) -> str:
