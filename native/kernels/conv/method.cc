@@ -14,6 +14,8 @@ const ConvKernel& ConvMethod::kernel(Isa limit) const {
 
 double streaming_cycles(double floats, double times) { return floats <= (128 << 10) ? 0 : floats * times / 1.5; }
 
+double storing_cycles(const ConvShape& s) { return s.out_channels * s.pixels() > (512 << 10) ? 28 : 14; }
+
 std::span<const ConvMethod* const> conv_methods() {
   static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kDirectConv, &kPackedConv};
   return all;

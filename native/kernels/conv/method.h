@@ -31,6 +31,9 @@ class ConvMethod {
 // What it takes to read so many floats of weights so many times: nothing of note where they stay in the second cache level.
 double streaming_cycles(double floats, double times);
 
+// What it takes to write an output vector beside the arithmetic: more where the output does not stay in the second cache level.
+double storing_cycles(const ConvShape& shape);
+
 // All methods; the last one fits every shape.
 std::span<const ConvMethod* const> conv_methods();
 

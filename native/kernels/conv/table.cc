@@ -45,7 +45,8 @@ double Packed::cycles(const ConvShape& s, Tile tile) const {
   const double step = std::max(height * 2, 6.0) * static_cast<double>(weight_tiles(s, tile));
   const auto panels = static_cast<double>(tasks(s, tile));
   const double reading = streaming_cycles(static_cast<double>(weights_size(s, tile)), panels / static_cast<double>(s.groups));
-  return std::max(panels * static_cast<double>(s.depth()) * (packing + step), reading);
+  const double storing = panels * static_cast<double>(s.rows()) * 2 * storing_cycles(s);
+  return std::max(panels * static_cast<double>(s.depth()) * (packing + step), reading) + storing;
 }
 
 void Packed::pack(const ConvShape& s, const float* weights, Tile tile, float* packed) const {

@@ -3,7 +3,7 @@
 #include "kernels/gemm/gemm.h"
 
 namespace {
-constexpr gossamer::Tile kTile = gossamer::kTileAvx512;
+constexpr gossamer::Tile kTile = gossamer::kGemmAvx512;
 }
 
 #include "kernels/winograd/body.h"

@@ -9,7 +9,7 @@ namespace gossamer {
 #define GOSSAMER_WINOGRAD(m)                                                                 \
   {{Isa::portable, "winograd" #m "/portable", winograd##m##_portable, kTilePortable},        \
    {Isa::avx2, "winograd" #m "/avx2", winograd##m##_avx2, kTileAvx2},                        \
-   {Isa::avx512, "winograd" #m "/avx512", winograd##m##_avx512, kTileAvx512}}
+   {Isa::avx512, "winograd" #m "/avx512", winograd##m##_avx512, kGemmAvx512}}
 #else
 #define GOSSAMER_WINOGRAD(m) {{Isa::portable, "winograd" #m "/portable", winograd##m##_portable, kTilePortable}}
 #endif
