@@ -257,8 +257,10 @@ static void bind_builder(nb::module_& m) {
 // gossamer.Engine's native half: an engine and NumPy's `empty`, which makes the outputs.
 class NativeEngine {
  public:
-  NativeEngine(engine::ModelBuilder& builder, int threads, const std::string& isa)
-      : engine_(builder.take(), threads, *engine::isa_from_name(isa)), empty_(nb::module_::import_("numpy").attr("empty")) {
+  NativeEngine(engine::ModelBuilder& builder, int threads, const std::string& isa, bool autotune)
+      : engine_(builder.take(), threads, *engine::isa_from_name(isa),
+                autotune ? std::make_unique<engine::Tuner>(engine::default_tuner_file()) : nullptr),
+        empty_(nb::module_::import_("numpy").attr("empty")) {
     for (const int value : engine_.model().outputs) {
       types_.push_back(nb::str(engine::dtype_name(engine_.model().values[static_cast<size_t>(value)].dtype)));
     }
@@ -424,6 +426,13 @@ static engine::CellBytesCheck cell_bytes_fields(Fields& f) {
   return {conv_shape_fields(f), f.array<const uint8_t>("x"), f.number("x_zero", 0), f.array<const int8_t>("weights"),
           f.array<const int32_t>("initial"), epilogue, f.array<const void>("residual"), f.array<void>("y"),
           f.number("float_out", false), f.number("group_rows", 0)};
+}
+
+static engine::Col2imArgs col2im_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
+  return {size("channels"), size("in_h"), size("in_w"), size("out_h"), size("out_w"), size("kernel_h"), size("kernel_w"),
+          size("stride_h"), size("stride_w"), size("dilation_h"), size("dilation_w"), size("pad_top"), size("pad_left"),
+          f.array<const float>("columns"), f.array<const float>("bias"), f.array<float>("y"), f.low(), f.high()};
 }
 
 static engine::PoolArgs pool_fields(Fields& f) {
@@ -597,6 +606,7 @@ static void bind_kernels(nb::module_& m) {
   });
   bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
   bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
+  bind_check<engine::Col2imArgs>(m, "check_col2im", engine::check_col2im, col2im_fields);
   bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);
   const auto peak_fields = [](Fields& f) {
     return engine::PeakArgs{f.number<int64_t>("rounds", 0), f.number("x", 1), f.number("y", 1), f.array<int64_t>("macs"),
@@ -636,7 +646,8 @@ static void bind_engine(nb::module_& m) {
   bind_kernels(m);
   m.def("operators", engine::operator_names);
   nb::class_<NativeEngine>(m, "NativeEngine")
-      .def(nb::init<engine::ModelBuilder&, int, const std::string&>(), nb::arg("builder"), nb::arg("threads"), nb::arg("isa"))
+      .def(nb::init<engine::ModelBuilder&, int, const std::string&, bool>(), nb::arg("builder"), nb::arg("threads"),
+           nb::arg("isa"), nb::arg("autotune") = false)
       .def("run", &NativeEngine::run, nb::arg("inputs"), nb::arg("repeats") = 1)
       .def("profile", &NativeEngine::profile, nb::arg("inputs"), nb::arg("runs"))
       .def("explain", &NativeEngine::explain, nb::arg("inputs"))

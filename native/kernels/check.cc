@@ -2,6 +2,7 @@
 
 #include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
+#include "kernels/col2im/reference.h"
 #include "kernels/conv/reference.h"
 #include "kernels/depthwise_cells/depthwise_cells.h"
 #include "kernels/elementwise/reference.h"
@@ -54,6 +55,7 @@ std::vector<RowName> kernel_rows() {
   for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
   add_rows(kPeakFloatKernels, all);
   add_rows(kPeakByteKernels, all);
+  add_rows(kCol2imKernels, all);
   add_rows(kPoolKernels, all);
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
@@ -116,6 +118,13 @@ void check_conv(const std::string& name, ConvArgs args) {
     }
   }
   throw std::invalid_argument("no kernel '" + name + "' on this machine");
+}
+
+void check_col2im(const std::string& name, Col2imArgs args) {
+  std::vector<float> scratch(static_cast<size_t>(col2im_scratch(args)));
+  args.scratch = scratch.data();
+  args.channel_end = args.channels;
+  check_plain(kCol2imKernels, col2im_reference, name, args);
 }
 
 void check_pool(const std::string& name, PoolArgs args) {

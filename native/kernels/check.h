@@ -9,6 +9,7 @@
 #include "kernels/cell_maps/cell_maps.h"
 #include "kernels/cells/reference.h"
 #include "kernels/codebook/codebook.h"
+#include "kernels/col2im/col2im.h"
 #include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
@@ -34,6 +35,7 @@ std::vector<RowName> kernel_rows();
 void check_gemm(const std::string& row, GemmArgs args);
 void check_codebook(const std::string& row, CodebookArgs args);
 void check_conv(const std::string& row, ConvArgs args);  // a row of any method of convolution
+void check_col2im(const std::string& row, Col2imArgs args);
 void check_pool(const std::string& row, PoolArgs args);
 void check_qgemm(const std::string& row, QgemmArgs args);
 void check_sparse(const std::string& row, SparseArgs args);

@@ -1,6 +1,7 @@
 #include "kernels/isa.h"
 
 #include <cstdint>
+#include <cstring>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -33,8 +34,18 @@ Isa detect() {
   if (!(f && dq && bw && vl && zmm_saved)) return Isa::avx2;
   return bit(c, 11) ? Isa::avx512vnni : Isa::avx512;
 }
+
+std::string brand() {
+  uint32_t words[12] = {};
+  for (uint32_t i = 0; i < 3; ++i) {
+    uint32_t* w = words + 4 * i;
+    if (!__get_cpuid(0x80000002u + i, &w[0], &w[1], &w[2], &w[3])) return "unknown";
+  }
+  return {reinterpret_cast<const char*>(words), strnlen(reinterpret_cast<const char*>(words), sizeof words)};
+}
 #else
 Isa detect() { return Isa::portable; }
+std::string brand() { return "unknown"; }
 #endif
 
 }  // namespace
@@ -45,6 +56,8 @@ Isa machine_isa() {
 }
 
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+std::string processor_name() { return brand(); }
 
 std::optional<Isa> isa_from_name(std::string_view name) {
   for (int i = 0; i < 4; ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,9 @@ enum class Isa { portable, avx2, avx512, avx512vnni };
 Isa machine_isa();
 
 const char* isa_name(Isa isa);
+
+// What the processor calls itself; "unknown" where it does not.
+std::string processor_name();
 
 // "portable", "avx2", "avx512", "avx512vnni"; nothing for any other text.
 std::optional<Isa> isa_from_name(std::string_view name);

@@ -12,6 +12,7 @@
 #include "kernels/isa.h"
 #include "runtime/model.h"
 #include "runtime/pool.h"
+#include "runtime/tuner.h"
 
 namespace gossamer {
 
@@ -109,6 +110,7 @@ class Build {
   Slot out(size_t i = 0) const { return slot_of(out_value(i)); }
   int out_value(size_t i) const { return i == 0 ? result : node.outputs[i]; }
   int result = kAbsent;  // the value that the step writes: the last fused node's output
+  Tuner* tuner = nullptr;  // measures where there are several ways; null: the way is chosen by rule
   Slot optional(int value) const { return value == kAbsent ? kNoSlot : slot_of(value); }
   const Constant* constant(size_t i) const { return has(i) ? model.constant(node.inputs[i]) : nullptr; }
   const float* known_floats(size_t i) const;  // null where not known

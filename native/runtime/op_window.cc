@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/gemm/gemm.h"
+#include "runtime/conv_transpose.h"
 #include "runtime/errors.h"
 #include "runtime/loops.h"
 #include "runtime/window_nd.h"
@@ -107,6 +108,7 @@ void infer_transposed(Inference& n) {
 Step build_transposed(Build& b) {
   const Shape &x = b.shape(0), &weights = b.shape(1);
   const WindowNd w = transposed_window_nd(b.node, x, Shape(weights.begin() + 2, weights.end()));
+  if (w.spatial() <= 2 && b.known_floats(1)) return conv_transpose_step(b, w);
   const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
   const int64_t groups = b.node.integer("group", 1), k = x[1] / groups, taps = w.taps(), pixels = w.outputs(), area = w.inputs();
   const int64_t channels = weights[1], rows = channels * taps;

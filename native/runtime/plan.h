@@ -53,7 +53,8 @@ class Plan {
   mutable int64_t made_ = 0;
 };
 
+// `tuner`: null: how each step is computed is chosen by rule.
 std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<InputValue>& inputs, Isa isa, int threads,
-                                      PackedWeights& packed);
+                                      PackedWeights& packed, Tuner* tuner);
 
 }  // namespace gossamer

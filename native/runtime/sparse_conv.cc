@@ -15,6 +15,8 @@ const float* constant_floats(const Build& b, int value) {
   return constant && constant->dense.data ? constant->dense.as<float>() : nullptr;
 }
 
+int bias_of(const Build& b) { return b.has(2) ? b.node.inputs[2] : b.epilogue.bias; }
+
 // Cycles on a core: a vector of products for each kept cell, more where rows do not share their pattern and so wait for
 // their loads; what follows the sums; and the copy of the input.
 double sparse_cycles(const ConvShape& s, const CellPlanes& planes, const CellWeights& w, int lanes) {
@@ -27,18 +29,21 @@ double sparse_cycles(const ConvShape& s, const CellPlanes& planes, const CellWei
 
 }  // namespace
 
-std::optional<Step> sparse_conv_step(Build& b, const ConvShape& s, double dense_cycles) {
+std::optional<double> sparse_conv_cycles(const Build& b, const ConvShape& s) {
   const float* weights = b.known_floats(1);
-  const int bias = b.has(2) ? b.node.inputs[2] : b.epilogue.bias;
+  const int bias = bias_of(b);
   if (!weights || (bias != kAbsent && !constant_floats(b, bias))) return std::nullopt;
   const int64_t count = element_count(b.shape(1)), zeros = std::count(weights, weights + count, 0.0f);
   if (static_cast<double>(zeros) < kLeastZeros * static_cast<double>(count)) return std::nullopt;
   const CellPlanes planes(s, s.in_channels, b.in_arena(b.in(0)));
-  if (sparse_cycles(s, planes, pack_cell_weights(s, planes, weights), fastest(kCellFloatKernels, b.isa).lanes) > dense_cycles) return std::nullopt;
+  return sparse_cycles(s, planes, pack_cell_weights(s, planes, weights), fastest(kCellFloatKernels, b.isa).lanes);
+}
+
+Step sparse_conv_step(Build& b, const ConvShape& s) {
   CellConv conv;
   conv.shape = s;
-  conv.float_weights = weights;
-  conv.initial = constant_floats(b, bias);
+  conv.float_weights = b.known_floats(1);
+  conv.initial = constant_floats(b, bias_of(b));
   conv.epilogue.low = b.epilogue.low;
   conv.epilogue.high = b.epilogue.high;
   conv.weight_value = b.node.inputs[1];

@@ -12,7 +12,7 @@ EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
 CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winograd6"}
 FAMILIES = {
-    "gemm", "codebook", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
+    "gemm", "codebook", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
     "depthwise_cells", "cell_quantize", "cell_dequantize",
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",

@@ -32,18 +32,30 @@ class Engine:
     processors (``engine.threads`` tells). Several Python threads may call one Engine at a time; the GIL is released.
     ``isa``: "portable", "avx2", "avx512" or "avx512vnni"; None: the environment variable GOSSAMER_ISA if set,
     else the best here.
+    ``autotune``: measure, while planning, which way of computing each convolution is the fastest here, and keep
+    that in ``$XDG_CACHE_HOME/gossamer`` (or ``~/.cache/gossamer``) for the next time; outputs then differ between
+    machines by rounding. False: chosen by rule. None: True if the environment variable GOSSAMER_AUTOTUNE is "1".
 
     Raises FormatError (the file or program is not well formed), UnsupportedError (an operator, type or instruction set
     that is not available: named, with what to do), OSError.
     """
 
     def __init__(
-        self, source: str | os.PathLike[str] | Program, *, threads: int = 1, isa: str | None = None
+        self,
+        source: str | os.PathLike[str] | Program,
+        *,
+        threads: int = 1,
+        isa: str | None = None,
+        autotune: bool | None = None,
     ) -> None:
         program = source if isinstance(source, Program) else _load(source)
         self._inputs, self._outputs = program.inputs, program.outputs
         self._isa = _choose_isa(isa)
-        self._native = _native.NativeEngine(native_model(program), _choose_threads(threads), self._isa)
+        if autotune is None:
+            autotune = os.environ.get("GOSSAMER_AUTOTUNE") == "1"
+        self._native = _native.NativeEngine(
+            native_model(program), _choose_threads(threads), self._isa, autotune
+        )
         self._names = tuple(port.name for port in program.inputs)
         self._single = self._outputs[0].name if len(self._outputs) == 1 else None
 
