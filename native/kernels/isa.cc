@@ -43,15 +43,37 @@ std::string brand() {
   }
   return {reinterpret_cast<const char*>(words), strnlen(reinterpret_cast<const char*>(words), sizeof words)};
 }
+
+bool detect_vbmi() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && bit(c, 1);
+}
+
+bool detect_bf16() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5);
+}
 #else
 Isa detect() { return Isa::portable; }
 std::string brand() { return "unknown"; }
+bool detect_vbmi() { return false; }
+bool detect_bf16() { return false; }
 #endif
 
 }  // namespace
 
 Isa machine_isa() {
   static const Isa found = detect();
+  return found;
+}
+
+bool machine_permutes_bytes() {
+  static const bool found = detect_vbmi();
+  return found;
+}
+
+bool machine_multiplies_bf16() {
+  static const bool found = detect_bf16();
   return found;
 }
 

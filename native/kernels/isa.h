@@ -15,6 +15,12 @@ enum class Isa { portable, avx2, avx512, avx512vnni };
 // The best instruction set that the CPU has *and* whose registers the operating system saves (XCR0).
 Isa machine_isa();
 
+// Whether a machine that runs avx512vnni also has VBMI, which permutes the bytes of whole vectors.
+bool machine_permutes_bytes();
+
+// Whether a machine that runs avx512vnni also has AVX512-BF16, the dot products of halved floats.
+bool machine_multiplies_bf16();
+
 const char* isa_name(Isa isa);
 
 // What the processor calls itself; "unknown" where it does not.

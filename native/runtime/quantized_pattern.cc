@@ -43,6 +43,15 @@ int Patterns::uses(int value) const {
   return at == uses_.end() ? 0 : at->second;
 }
 
+int Patterns::origin(int value) const {
+  const Node* node = producer(value);
+  while (node && node->op == "Identity") {
+    value = node->inputs[0];
+    node = producer(value);
+  }
+  return value;
+}
+
 const Tensor* Patterns::constant(int value) const {
   const Constant* found = value == kAbsent ? nullptr : model_.constant(value);
   return found && found->dense.data ? &found->dense : nullptr;
@@ -110,7 +119,7 @@ std::optional<ByteWeights> Patterns::shifted(const Tensor& ints, int64_t axis, c
 }
 
 std::optional<ByteWeights> Patterns::weights(int value, int64_t axis) const {
-  const Node* node = producer(value);
+  const Node* node = producer(origin(value));
   if (!node || node->op != "DequantizeLinear" || node->integer("block_size", 0) != 0) return std::nullopt;
   const Tensor* ints = constant(node->inputs[0]);
   if (!ints || (ints->dtype != DType::int8 && ints->dtype != DType::uint8)) return std::nullopt;
@@ -130,6 +139,7 @@ std::optional<ByteWeights> Patterns::weights(int value, int64_t axis) const {
 }
 
 std::optional<std::vector<double>> Patterns::channel_values(int value, int64_t count) const {
+  value = origin(value);
   const auto wanted = static_cast<size_t>(count);
   if (value == kAbsent) return std::vector<double>(wanted);
   const Node* node = producer(value);
@@ -250,6 +260,7 @@ std::optional<std::vector<int64_t>> Patterns::spatial_zeros(const Node& node) co
 }
 
 std::optional<Tensor> Patterns::constant_or_dequantized(int value) const {
+  value = origin(value);
   if (const Tensor* tensor = constant(value)) return *tensor;
   const Node* node = producer(value);
   const auto how = node && node->op == "DequantizeLinear" ? quantization(*node) : std::nullopt;

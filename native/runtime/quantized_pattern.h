@@ -82,6 +82,7 @@ class Patterns {
 
  private:
   const Tensor* constant(int value) const;
+  int origin(int value) const;  // what Identity operators copy: exporters share equal constants so
   std::optional<double> scalar(int value) const;
   std::vector<double> numbers(int value) const;
   // A constant, or what one is dequantized to with one scale.

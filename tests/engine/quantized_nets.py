@@ -26,6 +26,7 @@ class Net:
     def __init__(self, seed: int, shape: tuple[int, ...], signed: bool = False, spread: float = 1.0) -> None:
         self.rng = np.random.default_rng(seed)
         self.signed, self.spread = signed, spread
+        self.shares = False  # exporters write an equal constant as an Identity of another one
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.shape, self.count = shape, 0
@@ -89,9 +90,8 @@ class Net:
             steps = (np.broadcast_to(scales, channels) * np.float32(x.scale)).astype(np.float32)
             ints = np.rint(self.rng.standard_normal(channels) * 0.5 / steps).astype(np.int32)
             zeros = self.constant(np.zeros(channels, np.int32))
-            inputs.append(
-                self.node("DequantizeLinear", [self.constant(ints), self.constant(steps), zeros], axis=0)
-            )
+            b = self.node("DequantizeLinear", [self.constant(ints), self.constant(steps), zeros], axis=0)
+            inputs.append(self.node("Identity", [b]) if self.shares else b)
         rank = len(spatial)
         y = self.node("Conv", inputs, kernel_shape=[kernel] * rank, strides=[stride] * rank, pads=[pad] * 2 * rank,
                       dilations=[dilation] * rank, group=group)  # fmt: skip

@@ -263,6 +263,12 @@ def test_bytes_are_the_output(load, signed):
         assert_steps(engine(inputs(net, 2)), reference(inputs(net, 2)), 1)
 
 
+def test_shared_constants(load):
+    net = Net(6, (3, 12, 12))
+    net.shares = True
+    check(load, net, net.depthwise(net.conv(net.input, 8), pad=1), {"depthwise_cells"}, FLOATS)
+
+
 def test_a_tensor_that_others_read_too(load):
     """What is fused away for one reader is still there for another, and for the output."""
     net = Net(5, (3, 12, 12))

@@ -18,12 +18,8 @@ FAMILIES = {
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",
     "peak_floats", "peak_bytes",
 }.union(CONV_METHODS)  # fmt: skip
-BYTE_FAMILIES = {
-    "cell_bytes",
-    "qgemm",
-    "depthwise_cells",
-    "peak_bytes",
-}  # those with a further row for AVX-512 VNNI
+# Those with a further row for AVX-512 VNNI.
+BYTE_FAMILIES = {"cell_bytes", "qgemm", "depthwise_cells", "byte_lookup", "peak_bytes"}
 
 
 @cache

@@ -86,7 +86,7 @@ extern const Row<void (*)(const CellQuantizeArgs&)> kCellQuantizeKernels[kRowCou
 extern const Row<void (*)(const CellDequantizeArgs&)> kCellDequantizeKernels[kRowCount];
 extern const Row<void (*)(const ByteBinaryArgs&)> kByteAddKernels[kRowCount];
 extern const Row<void (*)(const ByteBinaryArgs&)> kByteMultiplyKernels[kRowCount];
-extern const Row<void (*)(const ByteLookupArgs&)> kByteLookupKernels[kRowCount];
+extern const Row<void (*)(const ByteLookupArgs&)> kByteLookupKernels[kByteRowCount];
 extern const Row<void (*)(const CellPoolArgs&)> kCellMaxPoolKernels[kRowCount];
 extern const Row<void (*)(const CellPoolArgs&)> kCellAveragePoolKernels[kRowCount];
 extern const Row<void (*)(const CellMeanArgs&)> kCellMeanKernels[kRowCount];
@@ -104,5 +104,6 @@ GOSSAMER_DECLARE(portable)
 GOSSAMER_DECLARE(avx2)
 GOSSAMER_DECLARE(avx512)
 #undef GOSSAMER_DECLARE
+void byte_lookup_avx512vnni(const ByteLookupArgs&);
 
 }  // namespace gossamer

@@ -66,3 +66,5 @@ inline Bytes differ(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
 inline Bytes add_saturating(Bytes a, Bytes b) { return _mm256_adds_epu8(a, b); }
 
 }  // namespace
+
+#include "kernels/cell_maps/entries.h"

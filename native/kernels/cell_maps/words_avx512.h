@@ -71,3 +71,5 @@ inline Bytes differ(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
 inline Bytes add_saturating(Bytes a, Bytes b) { return _mm512_adds_epu8(a, b); }
 
 }  // namespace
+
+#include "kernels/cell_maps/entries.h"

@@ -91,13 +91,8 @@ inline Floats half_of(const Bytes& x) {
   return each_float([&](int i) { return static_cast<float>(halves[2 * i + kHigh]); });
 }
 
-inline Bytes pick(const uint8_t* sixteen, const Bytes& x) {
-  return each_byte([&](int i) { return x.v[i] < 128 ? sixteen[x.v[i] % 16] : 0; });
-}
-inline Bytes either(const Bytes& a, const Bytes& b) { return each_byte([&](int i) { return a.v[i] | b.v[i]; }); }
-inline Bytes differ(const Bytes& a, const Bytes& b) { return each_byte([&](int i) { return a.v[i] ^ b.v[i]; }); }
-inline Bytes add_saturating(const Bytes& a, const Bytes& b) {
-  return each_byte([&](int i) { return a.v[i] + b.v[i] > 255 ? 255 : a.v[i] + b.v[i]; });
+inline Bytes entries_of(const uint8_t* table, const Bytes& x) {
+  return each_byte([&](int i) { return table[x.v[i]]; });
 }
 
 }  // namespace
