@@ -1,4 +1,4 @@
-// What the runtime throws; bind.cc maps each to its class in gossamer.errors.
+// What the runtime throws; bind_engine.cc maps each to its class in gossamer.errors.
 #pragma once
 
 #include <stdexcept>

@@ -1,5 +1,8 @@
 #include "runtime/model.h"
 
+#include <algorithm>
+#include <set>
+
 #include "runtime/errors.h"
 
 namespace gossamer {
@@ -75,6 +78,19 @@ Subgraph* Node::subgraph(std::string_view key) const {
 const Constant* Model::constant(int value) const {
   const auto at = constants.find(value);
   return at == constants.end() ? nullptr : &at->second;
+}
+
+void remove_unneeded(Model& model) {
+  std::set<int> needed(model.outputs.begin(), model.outputs.end());
+  std::vector<Node> kept;
+  for (size_t i = model.nodes.size(); i-- > 0;) {
+    Node& node = model.nodes[i];
+    if (std::none_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return v != kAbsent && needed.count(v); })) continue;
+    for (const int value : node.inputs) needed.insert(value);
+    kept.push_back(std::move(node));
+  }
+  std::reverse(kept.begin(), kept.end());
+  model.nodes = std::move(kept);
 }
 
 }  // namespace gossamer

@@ -102,4 +102,7 @@ struct Model {
   const Constant* constant(int value) const;
 };
 
+// Takes out the nodes whose results nothing needs.
+void remove_unneeded(Model& model);
+
 }  // namespace gossamer

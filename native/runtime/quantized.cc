@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <set>
 
 #include "kernels/cells/cells.h"
 #include "runtime/load.h"
@@ -172,19 +171,6 @@ class Rewriter : public CellRewriter {
     return fused;
   }
 };
-
-void remove_unneeded(Model& model) {
-  std::set<int> needed(model.outputs.begin(), model.outputs.end());
-  std::vector<Node> kept;
-  for (size_t i = model.nodes.size(); i-- > 0;) {
-    Node& node = model.nodes[i];
-    if (std::none_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return v != kAbsent && needed.count(v); })) continue;
-    for (const int value : node.inputs) needed.insert(value);
-    kept.push_back(std::move(node));
-  }
-  std::reverse(kept.begin(), kept.end());
-  model.nodes = std::move(kept);
-}
 
 bool is_quantized(const Model& model) {
   return std::any_of(model.nodes.begin(), model.nodes.end(), [](const Node& node) { return node.op == "DequantizeLinear"; });

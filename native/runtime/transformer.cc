@@ -390,19 +390,6 @@ class Fuser {
   std::map<int, int> uses_;
 };
 
-void remove_unneeded(Model& model) {
-  std::set<int> needed(model.outputs.begin(), model.outputs.end());
-  std::vector<Node> kept;
-  for (size_t i = model.nodes.size(); i-- > 0;) {
-    Node& node = model.nodes[i];
-    if (std::none_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return v != kAbsent && needed.count(v); })) continue;
-    for (const int value : node.inputs) needed.insert(value);
-    kept.push_back(std::move(node));
-  }
-  std::reverse(kept.begin(), kept.end());
-  model.nodes = std::move(kept);
-}
-
 }  // namespace
 
 void fuse_transformer_patterns(Model& model) {

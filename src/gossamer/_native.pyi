@@ -1,4 +1,4 @@
-"""The native codec and engine (native/bind.cc), behind gossamer.artifact and gossamer.Engine."""
+"""The native codec and engine (native/bind*.cc), behind gossamer.artifact and gossamer.Engine."""
 
 import numpy as np
 import numpy.typing as npt
