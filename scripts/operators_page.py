@@ -129,6 +129,43 @@ def versions(op: str) -> str:
     )
 
 
+OWN = """
+## Operators of domain `gossamer`, version 1
+
+Integer-only networks are written with `ConvInteger`, `MatMulInteger` and ONNX's integer `Add`, `Sub`, `Mul`,
+`MaxPool`, `ReduceSum`, `Gather` and operators that move elements, and with four operators that the standard lacks.
+None of them holds a floating-point number. `gossamer.numerics.integers` is their NumPy reference, and computes their
+constants; the engine gives the same bits on every machine ([numerics.md](numerics.md), sections 7 and 9). `x` is
+int32, int8 or uint8 everywhere.
+
+**Requantize** `(x, multiplier, shift, zero_point?, x_zero_point?) -> y`: `y = clamp(low, (x - x_zero_point)
+multiplier 2^(-31 - shift) + zero_point, high)`, rounded as gemmlowp does, equations (9) and (10).
+
+| input, attribute | |
+| --- | --- |
+| `multiplier`, `shift` | constants, int32: one number each, or one for each index of `axis`; -31 <= shift <= 31 |
+| `zero_point` | one number of the output's type: uint8, int8, int16 or int32. Absent: int32, 0 |
+| `x_zero_point` | one number of x's type. Absent: 0 |
+| `axis` | 1 by default: the channels of a convolution, the columns of a matrix |
+| `low`, `high` | ints; the bounds of the output's type where absent. A ReLU is `low` = zero_point |
+
+A layer is `ConvInteger(x, w, x_zero_point)`, `Add(int32 bias)`, `Requantize`: the factor is `scale_x scale_w /
+scale_y`, by `integers.fixed_point`. The sum of two quantized tensors is a Requantize of each to int32 with a common
+finer scale (its shift below zero), Add, Requantize. A mean over n pixels is ReduceSum of int32 and a Requantize whose
+factor has 1 / n.
+
+**IntegerSoftmax** `(x) -> uint8`, scale `2^-bits`, zero point 0: softmax along `axis` (-1) with I-BERT's exponential,
+equations (13) and (14). Attributes `ln2`, `b`, `c` from `integers.Exponential.of(scale of x)`; `bits` 1 to 8 (8).
+
+**IntegerGelu** `(x, x_zero_point?) -> int32`, scale `output_scale` of `integers.Gelu.of(scale of x)`, which gives its
+attributes `b` and `c`, equation (15). A Requantize follows.
+
+**IntegerLayerNorm** `(x, weight, bias?) -> int32`, scale `integers.layer_norm_scale(n, fraction_bits, scale of
+weight)`, the bias's too: along the last dimension (at most 16,384), `weight` and `bias` int32 of its size,
+`fraction_bits` 1 to 20, equation (16). Elements of x saturate at 2^23. x needs no zero point: the mean takes it away.
+"""
+
+
 def page(rows: dict[str, Row], refused: dict[str, str]) -> str:
     """docs/operators.md."""
     lines = [
@@ -149,7 +186,7 @@ def page(rows: dict[str, Row], refused: dict[str, str]) -> str:
         row = rows.get(op, Row())
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(row.refused.items()))
         lines.append(f"| {op} | {versions(op)} | {row.right} | {why} | {', '.join(sorted(row.types))} |")
-    lines += ["", "## Node tests that are refused", ""]
+    lines += [*OWN.rstrip().split("\n"), "", "## Node tests that are refused", ""]
     for reason in REASONS:
         names = [name.removeprefix("test_") for name, why in sorted(refused.items()) if why == reason]
         if names:

@@ -17,7 +17,8 @@ constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, e
                              cell_operators, cell_map_operators, byte_operators, attention_operators,
                              function_operators, index_operators,
                              select_operators, rearrange_operators, normalize_operators, resize_operators,
-                             einsum_operators, recurrent_operators, window_operators, integer_operators};
+                             einsum_operators, recurrent_operators, window_operators, integer_operators,
+                             integer_only_operators};
 
 }  // namespace
 
@@ -37,7 +38,8 @@ std::vector<std::string> operator_names() {
   names.insert(names.end(), written.begin(), written.end());
   for (const Table table : kTables) {
     for (const Operator& op : table()) {
-      if (!std::string_view(op.name).starts_with(kInternal)) names.emplace_back(op.name);
+      const std::string_view name(op.name);
+      if (!name.starts_with(kInternal) && !name.starts_with(kOwn)) names.emplace_back(op.name);
     }
   }
   std::sort(names.begin(), names.end());

@@ -169,12 +169,13 @@ std::span<const Operator> index_operators();
 std::span<const Operator> resize_operators();
 std::span<const Operator> recurrent_operators();
 std::span<const Operator> normalize_operators();
-
-
 std::span<const Operator> einsum_operators();
 std::span<const Operator> rearrange_operators();
 std::span<const Operator> select_operators();
 std::span<const Operator> window_operators();
 std::span<const Operator> integer_operators();
+// Those of domain "gossamer", which files may name: kOwn begins their names.
+std::span<const Operator> integer_only_operators();
+inline constexpr std::string_view kOwn = "gossamer::";
 
 }  // namespace gossamer

@@ -95,6 +95,10 @@ def _add_body(graph: Program | Subgraph, builder: _native.ModelBuilder) -> None:
 
 
 def _opset(program: Program) -> int:
+    if program.opsets.get("gossamer", 1) != 1:
+        raise UnsupportedError(
+            f"version {program.opsets['gossamer']} of the operators of domain 'gossamer' is not supported: 1 is"
+        )
     version = program.opsets.get("", program.opsets.get("ai.onnx", 0))
     if version < 1 and program.operations:
         raise FormatError(
@@ -104,16 +108,23 @@ def _opset(program: Program) -> int:
 
 
 def _add_operation(operation: Operation, builder: _native.ModelBuilder) -> None:
-    if operation.domain not in ("", "ai.onnx"):
-        raise UnsupportedError(
-            f"operator {operation.op} (node '{operation.name}') of domain '{operation.domain}' is not supported: "
-            "only the standard ONNX operators are"
-        )
     attributes: dict[str, object] = {
         name: _add_subgraph(value, builder) if isinstance(value, Subgraph) else value
         for name, value in operation.attributes.items()
     }
-    builder.add_node(operation.op, operation.name, operation.inputs, operation.outputs, attributes)
+    builder.add_node(_operator(operation), operation.name, operation.inputs, operation.outputs, attributes)
+
+
+def _operator(operation: Operation) -> str:
+    """The operator's name in the native model: those of domain "gossamer" bear it."""
+    if operation.domain == "gossamer":
+        return f"gossamer::{operation.op}"
+    if operation.domain not in ("", "ai.onnx") or "::" in operation.op:
+        raise UnsupportedError(
+            f"operator {operation.op} (node '{operation.name}') of domain '{operation.domain}' is not supported: "
+            "only the standard ONNX operators and those of domain 'gossamer' are"
+        )
+    return operation.op
 
 
 def _add_subgraph(graph: Subgraph, builder: _native.ModelBuilder) -> _native.Subgraph:
