@@ -1,16 +1,17 @@
-"""How the suite is shared out between processes (``pytest -n``): a file is run by one of them, tests/kernels as a whole too."""
+"""How the suite is shared out between processes (``pytest -n``)."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-KERNELS = Path(__file__).parent / "kernels"
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file is run by one process; tests/kernels as a whole, because its last test counts what the others did."""
+    from xdist.scheduler import LoadScopeScheduling
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A group for each file; one for all kernels, whose last test counts what the others exercised."""
-    for item in items:
-        kernels = KERNELS in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("kernels" if kernels else str(item.path)))
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/kernels" if nodeid.startswith("tests/kernels/") else nodeid.split("::")[0]
+
+    return ByFile(config, log)
