@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph, Pass
 from gossamer.task import Task
+from gossamer.train.ramps import Cubic, Even, Full, Geometric, Ramp
 
-
-class Ramp(abc.ABC):
-    """How strength grows over the rounds of a Repeat."""
-
-    @abc.abstractmethod
-    def strength(self, progress: float) -> float:
-        """Strength in (0, 1] after the share ``progress`` in (0, 1] of the rounds; 1 at the end."""
-
-
-@dataclass(frozen=True)
-class Cubic(Ramp):
-    """1 - (1 - p)^3: much while there is much to spare, little at the end (Zhu and Gupta 2017, equation 1)."""
-
-    def strength(self, progress: float) -> float:
-        """See :class:`Ramp`."""
-        return 1.0 - (1.0 - progress) ** 3
-
-
-@dataclass(frozen=True)
-class Even(Ramp):
-    """p: the same step every round."""
-
-    def strength(self, progress: float) -> float:
-        """See :class:`Ramp`."""
-        return progress
-
-
-@dataclass(frozen=True)
-class Full(Ramp):
-    """Full strength from the first round."""
-
-    def strength(self, progress: float) -> float:
-        """See :class:`Ramp`."""
-        del progress
-        return 1.0
+__all__ = ["Cubic", "Even", "Full", "Geometric", "Ramp", "Repeat", "unroll"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,48 @@ import torch.nn.functional as F
 from torch import nn
 
 import gossamer as gs
-from gossamer.prune import Global, Mask, StdThreshold
+from gossamer.prune import (
+    LAMP,
+    NM,
+    OBD,
+    OBS,
+    SET,
+    SNIP,
+    BatchNormScale,
+    Blocks,
+    Budget,
+    Chance,
+    DirectRemoval,
+    EarlyBird,
+    Elements,
+    ErdosRenyi,
+    GeometricMedian,
+    Global,
+    Gradual,
+    GradientTimesWeight,
+    GraSP,
+    LayerAdaptive,
+    Lottery,
+    Macs,
+    Magnitude,
+    Mask,
+    Movement,
+    OpenMask,
+    Parameters,
+    Reinitialize,
+    RigL,
+    Scratch,
+    Sensitivity,
+    StdThreshold,
+    Surgery,
+    SynFlow,
+    Taylor,
+    ToEarly,
+    ToRandom,
+    ToStart,
+    Uniform,
+    Wanda,
+)
 from gossamer.quantize import SharedValues
 from gossamer.recipe import Even
 
@@ -20,6 +61,10 @@ PASSES = {
     "Cluster": gs.Cluster(bits=3, overrides={"fc2": 2}),
     "Finetune": gs.Finetune(epochs=1),
     "Repeat": gs.Repeat(2, [gs.Prune(0.6), gs.Finetune(epochs=1)], ramp=Even()),
+    "Lottery": Lottery(gs.Prune(0.6), gs.Finetune(epochs=1), rounds=2),
+    "EarlyBird": EarlyBird(gs.Prune(0.6), gs.Finetune(epochs=2), window=1),
+    "Reinitialize": Reinitialize(seed=3),
+    "Scratch": Scratch(gs.Finetune(epochs=1)),
 }
 
 # ... and at strength zero.
@@ -30,12 +75,56 @@ NOTHING = {
     "Cluster": gs.Cluster(bits=3, overrides={"*": 0}),
     "Finetune": gs.Finetune(epochs=0),
     "Repeat": gs.Repeat(3, [gs.Prune(0.0)]),
+    "Lottery": Lottery(gs.Prune(0.0), gs.Finetune(epochs=1)),
+    "EarlyBird": EarlyBird(gs.Prune(0.0), gs.Finetune(epochs=0)),
 }
+
+# Passes whose strength cannot be zero: what they do is done or not in the recipe.
+WITHOUT_STRENGTH = {Reinitialize, Scratch}
+
+# The four parts of Prune: what, by which measure, how much from where, when. All of them work with all others.
+GRANULARITIES = [Elements(), NM(1, 4), Blocks(2, 4)]
+CRITERIA = [
+    Magnitude(norm=2),
+    Chance(),
+    Taylor(batches=2),
+    Taylor(order=2),
+    OBD(batches=1),
+    OBS(examples=20, block=16),
+    GradientTimesWeight(),
+    Movement(),
+    SNIP(),
+    GraSP(),
+    SynFlow(),
+    Wanda(),
+    GeometricMedian(),
+    BatchNormScale(),
+    LAMP(),
+    DirectRemoval(loss=True),
+]
+ALLOCATIONS = [
+    Uniform(),
+    Global(),
+    ErdosRenyi(),
+    LayerAdaptive(),
+    Sensitivity(shares=(0.5, 0.9)),
+    Budget(Macs(), steps=6),
+    Budget(Parameters(), Uniform(), steps=6),
+    StdThreshold(),
+]
+DURING = [
+    Gradual(gs.Prune(0.6), every=1),
+    Surgery(gs.Prune(0.6), every=1),
+    SET(gs.Prune(0.6, by=Chance()), every=1),
+    RigL(gs.Prune(0.6, by=Chance()), every=1),
+]
+REWINDS = [ToStart(), ToEarly(1), ToRandom()]
 
 SHAPE = (6, 5)
 
 TRANSFORMS = {
     "Mask": lambda: Mask(torch.arange(30).view(SHAPE) % 3 > 0),
+    "OpenMask": lambda: OpenMask(torch.arange(30).view(SHAPE) % 3 > 0),
     "SharedValues": lambda: SharedValues(torch.arange(30).view(SHAPE) % 4, torch.tensor([-0.5, 0.25, 1.5])),
 }
 

@@ -1,20 +1,14 @@
-"""Pruning: what to remove (granularity), by which measure (criteria), how much from where (allocation)."""
+"""Pruning: what (granularity), by which measure (criteria), how much from where (allocation), when (schedules)."""
 
-from .allocation import Allocation, Global, StdThreshold, Uniform
-from .criteria import Criterion, Magnitude
-from .granularity import Elements, Granularity
-from .mask import Mask
+from .allocation import *  # noqa: F403
+from .allocation import __all__ as _allocation
+from .criteria import *  # noqa: F403
+from .criteria import __all__ as _criteria
+from .granularity import *  # noqa: F403
+from .granularity import __all__ as _granularity
+from .mask import Mask, OpenMask
 from .prune import Prune
+from .schedules import *  # noqa: F403
+from .schedules import __all__ as _schedules
 
-__all__ = [
-    "Allocation",
-    "Criterion",
-    "Elements",
-    "Global",
-    "Granularity",
-    "Magnitude",
-    "Mask",
-    "Prune",
-    "StdThreshold",
-    "Uniform",
-]
+__all__ = ["Mask", "OpenMask", "Prune", *_allocation, *_criteria, *_granularity, *_schedules]

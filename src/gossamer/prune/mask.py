@@ -1,4 +1,4 @@
-"""Mask: the weight transform of pruning. A removed weight is exactly zero, while training and in the file."""
+"""Masks: the weight transforms of pruning. A removed weight is exactly zero, while training and in the file."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ class Mask(WeightTransform):
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """See :class:`WeightTransform`."""
         return {"kept": self.kept}
+
+
+class OpenMask(Mask):
+    """A mask through which removed weights get the gradient that they would have at zero, so that they can come back.
+
+    The gradient with respect to the masked weight (Guo, Yao, Chen 2016, equation 4); a training ends with a Mask.
+    """
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The masked weight; its derivative is one everywhere."""
+        return torch.where(self.kept, weight, weight - weight.detach())

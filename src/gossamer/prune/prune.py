@@ -1,13 +1,14 @@
 """Prune: remove weights, by a criterion, at a granularity, allocated over the layers.
 
-Han, Pool, Tran, Dally: Learning both Weights and Connections for Efficient Neural Networks, 2015.
+Han, Pool, Tran, Dally: Learning both Weights and Connections for Efficient Neural Networks, 2015. The four parts are
+those of Menghani: Efficient Deep Learning, 2021, algorithm 1.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from gossamer.errors import RecipeError
 from gossamer.graph import (
     Graph,
+    Layer,
     Pass,
     add_transform,
     effective,
@@ -27,9 +29,10 @@ from gossamer.graph import (
 from gossamer.graph.select import Choice, choose
 from gossamer.task import Task
 
-from .allocation import Allocation, Uniform
+from .allocation import Allocation, Candidates, Uniform
+from .allocation.allocation import Kept
 from .criteria import Criterion, Magnitude
-from .granularity import Elements, Granularity
+from .granularity import Elements, Granularity, Groups
 from .mask import Mask
 
 
@@ -37,9 +40,11 @@ from .mask import Mask
 class Prune(Pass):
     """Set ``amount`` of the weights to zero, for good.
 
-    ``amount``: with Uniform and Global the share of weights that are zero afterwards (what was zero before counts), in
-    [0, 1); with StdThreshold the quality parameter. ``overrides``: an amount of its own for every weight that a pattern
-    matches ("fc3", "layer1.*"; the first pattern that matches counts), 0 to leave it alone. Biases and norms are never
+    ``amount``: the share of weights that are zero afterwards (what was zero before counts), in [0, 1); the allocation
+    may give it another meaning (StdThreshold: the quality parameter; Budget: the share of a resource). ``by``: what
+    says which are worth least. ``overrides``: an amount of its own for every weight that a pattern matches ("fc3",
+    "layer1.*"; the first pattern that matches counts), 0 to leave it alone. ``least``: the share of its groups that
+    every layer keeps under a threshold over several layers; one group always stays. Biases and norms are never
     pruned. Raises RecipeError where an amount is out of range or a pattern matches no layer.
     """
 
@@ -48,12 +53,15 @@ class Prune(Pass):
     by: Criterion = Magnitude()
     allocate: Allocation = Uniform()
     overrides: Mapping[str, float] = field(default_factory=dict)
+    least: float = 0.002
 
     def __post_init__(self) -> None:
         for place, amount in [("amount", self.amount), *self.overrides.items()]:
-            problem = self.allocate.check(amount)
+            problem = self.allocate.check(amount) or self.granularity.check(amount)
             if problem:
                 raise RecipeError(f"Prune: {place} is {amount}; {problem}")
+        if not 0 <= self.least <= 1:
+            raise RecipeError(f"Prune: least is {self.least}; it is a share, 0 to 1")
 
     def at(self, strength: float) -> Prune:
         """This pass with all amounts times ``strength``."""
@@ -61,50 +69,75 @@ class Prune(Pass):
         return dataclasses.replace(self, amount=self.amount * strength, overrides=overrides)
 
     def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer."""
-        del task
-        self._chosen(graph)
+        """Every pattern matches a layer, and the task has what the criterion needs."""
+        self.amounts(layers(graph))
+        self.by.check(graph, task)
 
-    def _chosen(self, graph: Graph) -> Choice[float]:
-        return choose(layers(graph), self.amount, self.overrides, "Prune")
+    def amounts(self, found: Sequence[Layer]) -> Choice[float]:
+        """The amount of each of these layers, by weight."""
+        return choose(found, self.amount, self.overrides, "Prune")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights carry a Mask."""
-        chosen = self._chosen(graph)
-        amounts = {name: amount for name, amount in chosen.values.items() if amount > 0}
+        groups, kept = self.decide(graph, task)
         pruned = copy.deepcopy(graph)
-        if not amounts:
+        masks = masks_of(groups, kept)
+        if not masks:
             note("Prune", "nothing to do: every amount is zero")
             return pruned
-        for name, kept in self._kept(graph, task, amounts, chosen.own).items():
-            _mask(pruned, name, kept)
+        self.by.compensate(pruned, task, masks)
+        for name, mask in masks.items():
+            apply_mask(pruned, name, mask)
         return pruned
 
-    def _kept(
-        self, graph: Graph, task: Task, amounts: Mapping[str, float], own: frozenset[str]
-    ) -> dict[str, Tensor]:
-        scores = self.by.scores(graph, task, tuple(amounts))
-        pooled = {}
-        for name, score in scores.items():
-            removed = effective(graph, name) == 0
-            pooled[name] = self.granularity.pool(score.masked_fill(removed, -torch.inf))
-        kept = self.allocate.keep(pooled, amounts, own)
-        return {name: self.granularity.spread(kept[name], scores[name].shape) for name in scores}
+    def decide(self, graph: Graph, task: Task) -> tuple[list[Groups], Kept]:
+        """The groups of the layers that have an amount, and which of them are kept; changes nothing."""
+        found = layers(graph)
+        chosen = self.amounts(found)
+        pruned = [layer for layer in found if chosen.values.get(layer.weight, 0) > 0]
+        groups = self.granularity.groups(graph, pruned) if pruned else []
+        if not groups:
+            return [], {}
+        amounts = {each.name: chosen.values[each.weights[0]] for each in groups}
+        own = frozenset(each.name for each in groups if chosen.own.intersection(each.weights))
+        scores = self._scores(graph, task, groups)
+
+        def apply(kept: Kept) -> Graph:
+            masked = copy.deepcopy(graph)
+            for name, mask in masks_of(groups, kept).items():
+                apply_mask(masked, name, mask, quietly=True)
+            return masked
+
+        named = {each.name: each for each in groups}
+        candidates = Candidates(graph, task, named, scores, amounts, own, self.least, apply)
+        return groups, self.allocate.keep(candidates)
+
+    def _scores(self, graph: Graph, task: Task, groups: Sequence[Groups]) -> dict[str, Tensor]:
+        scores = self.by.scores(graph, task, groups)
+        for each in groups:
+            alive = each.gather({name: effective(graph, name) != 0 for name in each.weights})
+            score = scores[each.name].masked_fill(~alive.any(1), -torch.inf)
+            scores[each.name] = score.masked_fill(each.protected(score), torch.inf)
+        return scores
 
 
-def _mask(graph: Graph, name: str, kept: Tensor) -> None:
-    """Put a mask on the weight, or narrow the one that it ends in; report what did not change."""
+def masks_of(groups: Sequence[Groups], kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which weights are kept, bool by weight: those that every group they are in keeps."""
+    masks: dict[str, Tensor] = {}
+    for each in groups:
+        for name, mask in each.spread(kept[each.name]).items():
+            masks[name] = masks[name] & mask if name in masks else mask
+    return masks
+
+
+def apply_mask(graph: Graph, name: str, kept: Tensor, quietly: bool = False) -> None:
+    """Put a mask on the weight, or narrow the one that it ends in, in place; report what did not change."""
     before = effective(graph, name)
     if not bool((before != 0)[~kept].any()):
-        note(
-            name,
-            f"not pruned further: {int((before == 0).sum())} of {before.numel()} weights are zero already",
-        )
+        zeros = int((before == 0).sum())
+        if not quietly:
+            note(name, f"not pruned further: {zeros} of {before.numel()} weights are zero already")
         return
-    if not bool((kept & (before != 0)).any()):
-        note(
-            name, "every weight was removed: the layer's output is its bias; lower its amount in `overrides`"
-        )
     present = transforms(graph, name)
     if present and isinstance(present[-1], Mask):
         replace_transform(graph, name, len(present) - 1, Mask(present[-1].kept & kept))

@@ -14,6 +14,7 @@ from gossamer.graph.module import Graph
 from gossamer.graph.passes import Pass
 from gossamer.task import Task
 
+from .during import During
 from .loop import Loop, Position
 from .objectives import Objective, TaskLoss
 from .optimizers import Adam, Optimizer
@@ -29,13 +30,13 @@ class Finetune(Pass):
     """Train every parameter that requires a gradient, ``epochs`` times over the task's training batches.
 
     Masks hold and centroids move, since the weights are trained through their transforms; batch norm and
-    dropout are in train mode; frozen parameters stay. ``penalties`` are added to the objective; ``clip``
-    bounds the norm of the whole gradient. ``seed`` decides everything that is left to chance, the order of
-    the data too, and the global random generators are afterwards as they were before: same seed, same bytes
-    (on the same machine with as many threads; some CUDA kernels add in no fixed order). The metric is
-    measured on the validation set after every epoch, where the task has both. Under ``torchrun`` or
-    ``accelerate launch`` the processes share each batch; inside :func:`checkpointing` a killed run continues
-    exactly.
+    dropout are in train mode; frozen parameters stay. ``penalties`` are added to the objective; ``during``
+    happens between the steps (a mask that grows); ``clip`` bounds the norm of the whole gradient. ``seed``
+    decides everything that is left to chance, the order of the data too, and the global random generators are
+    afterwards as they were before: same seed, same bytes (on the same machine with as many threads; some CUDA
+    kernels add in no fixed order). The metric is measured on the validation set after every epoch, where the
+    task has both. Under ``torchrun`` or ``accelerate launch`` the processes share each batch; inside
+    :func:`checkpointing` a killed run continues exactly.
 
     Raises TaskError for a task without what is needed and for a loss that becomes NaN or infinite,
     RecipeError for settings that make no sense and for a network without anything to train, CheckpointError
@@ -47,6 +48,7 @@ class Finetune(Pass):
     schedule: Schedule = field(default_factory=Cosine)
     objective: Objective = field(default_factory=TaskLoss)
     penalties: tuple[Penalty, ...] = ()
+    during: tuple[During, ...] = ()
     early_stopping: EarlyStopping | None = None
     seed: int = 0
     clip: float | None = None
@@ -59,14 +61,20 @@ class Finetune(Pass):
         if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
             raise RecipeError(f"Finetune(clip={self.clip}): give a norm above 0, or None")
         object.__setattr__(self, "penalties", tuple(self.penalties))
+        object.__setattr__(self, "during", tuple(self.during))
+        if self.during and self.early_stopping is not None:
+            raise RecipeError(
+                "Finetune: what happens during a training has to come to its end; no early_stopping then"
+            )
 
     def check(self, graph: Graph, task: Task) -> None:
         """The task has what training, the objective and early stopping need."""
-        del graph
         if self.epochs == 0:
             return
         task.require("train")
         self.objective.check(task)
+        for each in self.during:
+            each.check(graph, task)
         if self.early_stopping is not None:
             task.require("valid")
             task.require("metric")

@@ -19,14 +19,14 @@ from torch.nn.utils import parametrize
 from gossamer._nested import batch_size, leaves, to_device
 from gossamer.errors import CheckpointError, TaskError
 from gossamer.graph.journal import note
-from gossamer.graph.layers import layers
 from gossamer.graph.module import Graph
 from gossamer.task import Task, device_of, evaluate, modes_restored, training_batches
 
 from .checkpoint import claim_slot
+from .during import Moment
 from .history import Epoch, publish
 from .parameters import digest, require_finite, trainable, without_gradient_set_aside
-from .penalties import total_penalty
+from .penalties import begin_penalties
 from .processes import Processes, averaged_buffers
 from .progress import Bar, progress_bar
 from .randomness import random_state, restore_random_state, seed_everything, seed_loader
@@ -64,7 +64,6 @@ class Loop:
         self._slot = claim_slot()
         self._fingerprint = self._identify() if self._slot is not None else {}
         self._position = Position()
-        self._penalized = penalized(network) if plan.penalties else []
         self._unread: list[tuple[Tensor, int]] = []
         self._last_loss = math.nan
         self._read_every = _READ_EVERY.get(self._processes.device.type, _READ_EVERY_ELSEWHERE)
@@ -81,6 +80,9 @@ class Loop:
             )
         with modes_restored(self._network), torch.enable_grad(), ExitStack() as cleanup:
             self._network.to(device).train()
+            for each in self._plan.during:
+                each.begin(self._network, self._task)
+            self._penalty = begin_penalties(self._plan.penalties, self._network)
             self._step_loss = self._plan.objective.begin(self._task, device)
             if self._processes.count > 1:
                 cleanup.enter_context(without_gradient_set_aside(self._network, self._rehearse))
@@ -93,6 +95,8 @@ class Loop:
                     interrupted = None
         if self._position.best.state is not None:
             self._network.load_state_dict(self._position.best.state)
+        for each in self._plan.during:
+            each.end(self._network)
         self._network.to(home)
         return self._position
 
@@ -164,11 +168,10 @@ class Loop:
         """The objective's loss and the penalty on the weights."""
         device = self._processes.device
         inputs, targets = to_device(inputs, device), to_device(targets, device)
-        if not self._penalized:
+        if self._penalty is None:
             return self._step_loss(network, inputs, targets), None
         with parametrize.cached():  # the forward pass and the penalty share one computed weight
-            loss = self._step_loss(network, inputs, targets)
-            return loss, total_penalty(self._plan.penalties, self._effective_weights)
+            return self._step_loss(network, inputs, targets), self._penalty()
 
     def _rehearse(self) -> None:
         """The gradients of one batch."""
@@ -188,14 +191,22 @@ class Loop:
         accelerator.backward(weighted if penalty is None else weighted + penalty)
         if plan.clip is not None:
             accelerator.clip_grad_norm_(self._trained, plan.clip)
+        moment = self._moment()
+        for each in plan.during:
+            each.after_gradients(moment)
         self._optimizer.step()
+        for each in plan.during:
+            each.after_update(moment)
         self._optimizer.zero_grad(set_to_none=True)
         total = loss.detach() if penalty is None else torch.stack((loss.detach(), penalty.detach()))
         self._unread.append((total, batch_size(inputs) if weight else 0))
         self._inputs = inputs  # for the message, should this batch be the one that broke it
 
-    def _effective_weights(self) -> list[Tensor]:
-        return [getattr(owner, name) for owner, name in self._penalized]
+    def _moment(self) -> Moment:
+        position, plan = self._position, self._plan
+        step = position.epoch * self._steps + position.step + 1
+        steps = plan.epochs * self._steps
+        return Moment(self._network, self._task, self._optimizer, step, steps, plan.seed)
 
     def _read_losses(self) -> None:
         """Add the losses since the last reading to the epoch's; one that is not finite ends the training."""
@@ -321,10 +332,3 @@ def count_batches(task: Task) -> int:
         "Finetune", f"the training loader does not tell its length; one pass over it counted {count} batches"
     )
     return count
-
-
-def penalized(network: Graph) -> list[tuple[nn.Module, str]]:
-    """Where the weights are that penalties apply to: module and attribute."""
-    weights = dict.fromkeys(layer.weight for layer in layers(network))  # layers may share one
-    paths = [weight.rpartition(".") for weight in weights]
-    return [(network.get_submodule(path), name) for path, _, name in paths]

@@ -1,4 +1,4 @@
-"""Penalties on the weights that a compression works on: of linear and convolution layers, no biases.
+"""Penalties, by default on the weights that a compression works on: of linear and convolution layers, no biases.
 
 What is penalized is the effective weight, after masks and codebooks: a pruned weight costs nothing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from gossamer.errors import RecipeError
+from gossamer.graph.layers import layers
+from gossamer.graph.module import Graph
 
 
 class Penalty(abc.ABC):
@@ -25,6 +27,13 @@ class Penalty(abc.ABC):
     @abc.abstractmethod
     def of(self, weight: Tensor) -> Tensor:
         """The scalar penalty of one weight, of any shape."""
+
+    def tensors(self, network: Graph) -> Callable[[], list[Tensor]]:
+        """What the penalty applies to, read anew at every step: by default the effective weights of all layers."""
+        weights = dict.fromkeys(layer.weight for layer in layers(network))  # layers may share one
+        paths = [weight.rpartition(".") for weight in weights]
+        places = [(network.get_submodule(path), name) for path, _, name in paths]
+        return lambda: [getattr(owner, name) for owner, name in places]
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength >= 0):
@@ -58,9 +67,9 @@ class L2(Penalty):
         return self.strength / 2 * weight.square().sum()
 
 
-def total_penalty(penalties: tuple[Penalty, ...], weights: Callable[[], list[Tensor]]) -> Tensor | None:
-    """The sum of all penalties over ``weights()``; None, without computing them, where all strengths are "
-    "0."""
-    active = [penalty for penalty in penalties if penalty.strength > 0]
-    terms = [penalty.of(weight) for weight in weights() for penalty in active] if active else []
-    return torch.stack(terms).sum() if terms else None
+def begin_penalties(penalties: Sequence[Penalty], network: Graph) -> Callable[[], Tensor] | None:
+    """A function that gives the sum of all penalties; None where all strengths are 0."""
+    active = [(penalty, penalty.tensors(network)) for penalty in penalties if penalty.strength > 0]
+    if not active:
+        return None
+    return lambda: torch.stack([p.of(tensor) for p, tensors in active for tensor in tensors()]).sum()

@@ -23,6 +23,12 @@ def seed_everything(*key: int) -> None:
     random.seed(words[3])
 
 
+def seeded_generator(*key: int) -> torch.Generator:
+    """A generator of its own on the CPU, seeded from non-negative integers."""
+    words = np.random.SeedSequence(key).generate_state(2)
+    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
 def seed_loader(loader: Any, *key: int) -> None:
     """Seed what a DataLoader draws from besides the global generators; tell its sampler the epoch."""
     words = np.random.SeedSequence((*key, 1)).generate_state(2)

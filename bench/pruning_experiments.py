@@ -1,0 +1,367 @@
+"""The experiments on pruning, as jobs: one configuration with one seed each, independent of one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from pruning_lab import SUBJECTS, Lab, Subject
+
+import gossamer as gs
+from gossamer.graph import Graph, Pass
+from gossamer.prune import (
+    LAMP,
+    NM,
+    OBD,
+    OBS,
+    SNIP,
+    Allocation,
+    Blocks,
+    Chance,
+    Criterion,
+    Elements,
+    Global,
+    GradientTimesWeight,
+    Gradual,
+    Granularity,
+    GraSP,
+    LayerAdaptive,
+    Magnitude,
+    Movement,
+    Prune,
+    Reinitialize,
+    Surgery,
+    SynFlow,
+    Taylor,
+    Uniform,
+    Wanda,
+)
+from gossamer.prune.schedules.lottery import with_masks_of
+from gossamer.train import Adam, AdamW, Constant, Cosine, Finetune, checkpointing, history
+
+Work = Callable[[Lab, int], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """``work(lab, seed)`` gives plain numbers. ``needs``: the subjects whose baselines it starts from."""
+
+    experiment: str
+    name: str
+    seed: int
+    work: Work
+    needs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in the results."""
+        return f"{self.experiment}/{self.name}/{self.seed}"
+
+
+def run(lab: Lab, key: str, recipe: Sequence[Pass], graph: Graph, task: gs.Task) -> Graph:
+    """The passes one after the other; killed, the trainings go on where they were."""
+    with checkpointing(lab.folder / "checkpoints", key.replace("/", "~"), seconds=60):
+        for each in recipe:
+            graph = each(graph, task)
+    return graph
+
+
+def fine_tuning(lab: Lab, epochs: int, lr: float, decay: float, seed: int, *during: Any) -> Finetune:
+    """AdamW and a cosine down to zero."""
+    train = Finetune(epochs, AdamW(lr, weight_decay=decay), Cosine(), seed=seed, during=during)
+    return lab.short(train)
+
+
+# What the papers removed, by the paper's own method or one that came after it.
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A trained network, pruned to ``kept`` percent within one training by ``schedule``."""
+
+    subject: str
+    kept: float
+    schedule: str  # "gradual", "surgery"
+    epochs: int
+    lr: float
+    decay: float = 0.0
+    shift: int = 1
+    dropout: float = 0.0
+    allocate: Allocation = LayerAdaptive()
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.subject} {self.kept:g} % {self.schedule}"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline."""
+        subject = dataclasses.replace(SUBJECTS[self.subject], dropout_pruned=self.dropout)
+        prune = Prune(1 - self.kept / 100, allocate=self.allocate, least=0.001)
+        during = Gradual(prune, every=50) if self.schedule == "gradual" else Surgery(prune)
+        train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed, during)
+        dense = lab.baseline(subject, seed)
+        sparse = run(lab, f"{self.name}-{seed}", [train], dense, lab.task(subject, self.shift))
+        return lab.outcome(subject, sparse) | {
+            "dense": lab.error(subject, lab.baseline(subject, seed), "test")
+        }
+
+
+SPARSE = (
+    Sparse("lenet-300-100", 8.0, "gradual", 30, 2e-3, 0.02),
+    Sparse("lenet-300-100", 1.8, "surgery", 60, 2e-3),
+    Sparse("lenet-5", 8.0, "gradual", 20, 2e-3, 0.02, dropout=0.1),
+    Sparse("lenet-5", 0.93, "surgery", 60, 2e-3),
+)
+
+
+@dataclass(frozen=True)
+class AtInitialization:
+    """SNIP: pruned before any training."""
+
+    subject: str
+    removed: float
+    epochs: int
+    lr: float
+    decay: float
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.subject} {self.removed:g} % removed"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Prune the fresh network, train what is left."""
+        subject = SUBJECTS[self.subject]
+        prune = Prune(self.removed / 100, by=SNIP(batches=20, seed=seed), allocate=Global(), least=0.0)
+        train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed)
+        graph = run(
+            lab, f"snip-{self.name}-{seed}", [prune, train], lab.fresh(subject, seed), lab.task(subject)
+        )
+        return lab.outcome(subject, graph)
+
+
+SNIPS = (
+    AtInitialization("lenet-300-100", 95, 40, 2e-3, 0.01),
+    AtInitialization("lenet-5", 98, 40, 2e-3, 0.01),
+    AtInitialization("lenet-5", 99, 40, 2e-3, 0.01),
+)
+
+
+# The lottery ticket: 20 % fewer weights a round, 10 % in the last layer (Frankle and Carbin 2019, figure 2).
+
+LOTTERY_BATCH, LOTTERY_ROUNDS = 60, 15
+EVERY = 100  # steps between two looks at the validation loss
+
+
+class Steps:
+    """A loader whose epochs are ``EVERY`` batches, so that the validation loss is measured after each of them."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+        self._left: Iterator[Any] = iter(())
+
+    def __len__(self) -> int:
+        return EVERY
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(EVERY):
+            batch = next(self._left, None)
+            if batch is None:
+                self._left = iter(self._batches)
+                batch = next(self._left)
+            yield batch
+
+
+def lottery(lab: Lab, seed: int, iterations: int = 12_000) -> dict[str, Any]:
+    """Every round's ticket, and at three of them the same masks with new weights; and the one-shot ticket."""
+    subject = SUBJECTS["lenet-300-100"]
+    task = lab.task(subject, shift=0, batch=LOTTERY_BATCH)
+    task = dataclasses.replace(
+        task,
+        train=Steps(task.train),
+        metric=lambda outputs, targets: float(F.cross_entropy(outputs, targets)),
+    )
+    train = lab.short(Finetune(iterations // EVERY, Adam(1.2e-3), Constant(), seed=seed))
+    start = lab.fresh(subject, seed)
+    found: dict[str, Any] = {}
+
+    def trained(name: str, graph: Graph) -> Graph:
+        with history() as epochs:
+            after = train(graph, task)
+        outcome = lab.outcome(subject, after)
+        outcome.pop("layers")
+        found[name] = outcome | {"curve": [round(e.metric or 0.0, 5) for e in epochs]}
+        return after
+
+    ticket = start
+    whole = trained("ticket 0", ticket)
+    for round_ in range(1, LOTTERY_ROUNDS + 1):
+        after = trained(f"ticket {round_ - 1}", ticket) if round_ > 1 else whole
+        hidden, last = 0.8**round_, 0.9**round_
+        ticket = with_masks_of(start, Prune(1 - hidden, overrides={"fc3": 1 - last})(after, task))
+        if round_ in (3, 7, 15):
+            trained(f"reinit {round_}", with_masks_of(Reinitialize(1000 + seed)(start, task), ticket))
+            once = Prune(1 - hidden, overrides={"fc3": 1 - last})(whole, task)
+            trained(f"one-shot {round_}", with_masks_of(start, once))
+    trained(f"ticket {LOTTERY_ROUNDS}", ticket)
+    return found
+
+
+# All criteria side by side.
+
+CRITERIA: dict[str, Callable[[int], Criterion]] = {
+    "magnitude": lambda seed: Magnitude(),
+    "LAMP": lambda seed: LAMP(),
+    "chance": lambda seed: Chance(seed),
+    "Taylor 1": lambda seed: Taylor(seed=seed),
+    "Taylor 2": lambda seed: Taylor(order=2, seed=seed),
+    "gradient x weight": lambda seed: GradientTimesWeight(seed=seed),
+    "OBD": lambda seed: OBD(seed=seed),
+    "OBS (WoodFisher)": lambda seed: OBS(seed=seed),
+    "movement": lambda seed: Movement(batches=None, lr=0.02, seed=seed),
+    "SNIP": lambda seed: SNIP(seed=seed),
+    "GraSP": lambda seed: GraSP(seed=seed),
+    "SynFlow": lambda seed: SynFlow(),
+    "Wanda": lambda seed: Wanda(seed=seed),
+}
+KEPT = (50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """One network, one criterion: at every share, the error at once and after fine-tuning."""
+
+    subject: str
+    criterion: str
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.subject} {self.criterion}"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline each time."""
+        subject = SUBJECTS[self.subject]
+        task = lab.task(subject)
+        by = CRITERIA[self.criterion](seed)
+        allocate = Uniform() if isinstance(by, Chance) else Global()
+        dense = lab.baseline(subject, seed)
+        rows = {}
+        for kept in KEPT:
+            pruned = Prune(1 - kept / 100, by=by, allocate=allocate)(dense, task)
+            at_once = lab.error(subject, pruned, "test")
+            tuned = run(
+                lab,
+                f"{self.name}-{kept}-{seed}",
+                [fine_tuning(lab, self.epochs, 1e-3, 0.0, seed)],
+                pruned,
+                task,
+            )
+            rows[f"{kept:g}"] = {"at_once": at_once, "tuned": lab.error(subject, tuned, "test")}
+        return {"rows": rows, "dense": lab.error(subject, dense, "test")}
+
+
+# Patterns for speed.
+
+PATTERNS: dict[str, Granularity] = {
+    "elements": Elements(),
+    "2x1": Blocks(2, 1),
+    "4x1": Blocks(4, 1),
+    "1x4": Blocks(1, 4),
+    "1x4 over 2": Blocks(2, 4),
+    "1x4 over 4": Blocks(4, 4),
+}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The residual network pruned in a pattern; the stem and the last layer stay whole."""
+
+    pattern: str
+    removed: float
+    epochs: int = 20
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.pattern} {self.removed:g} %"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline."""
+        subject = SUBJECTS["residual"]
+        prune = Prune(
+            self.removed / 100, PATTERNS[self.pattern], allocate=Global(), overrides={"stem": 0.0, "fc": 0.0}
+        )
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
+        graph = run(
+            lab, f"pattern-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject)
+        )
+        outcome = lab.outcome(subject, graph)
+        if seed == 0:
+            lab.keep(f"blocks/{self.name}", graph)
+        return outcome
+
+
+@dataclass(frozen=True)
+class FewOfMany:
+    """The same in N:M."""
+
+    n: int
+    m: int
+    epochs: int = 20
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.n}:{self.m}"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline."""
+        subject = SUBJECTS["residual"]
+        prune = Prune(1 - self.n / self.m, NM(self.n, self.m), overrides={"stem": 0.0, "fc": 0.0})
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
+        graph = run(lab, f"nm-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject))
+        return lab.outcome(subject, graph)
+
+
+def dense_residual(lab: Lab, seed: int) -> dict[str, Any]:
+    """The baseline itself, beside the patterns."""
+    subject = SUBJECTS["residual"]
+    graph = lab.baseline(subject, seed)
+    outcome = lab.outcome(subject, graph)
+    if seed == 0:
+        lab.keep("blocks/dense", graph)
+    return outcome
+
+
+def jobs(seeds: Sequence[int]) -> list[Job]:
+    """All of them, the long ones first."""
+    found: list[Job] = []
+    for seed in seeds:
+        found += [Job("lottery", "LeNet-300-100", seed, lottery)]
+        found += [Job("sparse", each.name, seed, each, (each.subject,)) for each in SPARSE]
+        found += [Job("snip", each.name, seed, each) for each in SNIPS]
+        shots = [OneShot(s, c, 3) for s in ("residual", "lenet-5") for c in CRITERIA]
+        found += [Job("criteria", each.name, seed, each, (each.subject,)) for each in shots]
+        patterns = [Pattern(pattern, removed) for pattern in PATTERNS for removed in (80.0, 90.0, 95.0)]
+        found += [Job("blocks", each.name, seed, each, ("residual",)) for each in patterns]
+        found += [
+            Job("blocks", few.name, seed, few, ("residual",)) for few in (FewOfMany(2, 4), FewOfMany(1, 4))
+        ]
+        found += [Job("blocks", "dense", seed, dense_residual, ("residual",))]
+    return found
+
+
+def baseline_jobs(wanted: Sequence[Job]) -> list[Job]:
+    """The baselines that ``wanted`` start from."""
+
+    def work(subject: Subject) -> Work:
+        return lambda lab, seed: {"error": lab.error(subject, lab.baseline(subject, seed), "test")}
+
+    pairs = dict.fromkeys((name, job.seed) for job in wanted for name in job.needs)
+    return [Job("baseline", name, seed, work(SUBJECTS[name])) for name, seed in pairs]
