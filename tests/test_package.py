@@ -11,6 +11,7 @@ PUBLIC = [
     "Repeat",
     "Result",
     "Task",
+    "channel_groups",
     "compress",
     "load",
     "load_recipe",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gossamer import metrics as metrics
     from gossamer.artifact import read as load  # noqa: F401
     from gossamer.engine import Engine as Engine
+    from gossamer.graph import channel_groups as channel_groups
     from gossamer.graph.trace import trace as trace
     from gossamer.prune import Elements as Elements
     from gossamer.prune import Prune as Prune
@@ -36,6 +37,7 @@ _HOMES = {
     "Repeat": "gossamer.recipe",
     "Result": "gossamer.result",
     "Task": "gossamer.task",
+    "channel_groups": "gossamer.graph",
     "compress": "gossamer.result",
     "load": "gossamer.artifact:read",
     "load_recipe": "gossamer.recipe_file",

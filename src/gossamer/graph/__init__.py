@@ -1,6 +1,14 @@
 """The graph that passes work on: tracing, its specification, its layers and cost, its weight transforms."""
 
+from gossamer.graph.channels import ChannelGroup, Channels, Member, analyse, channel_groups
 from gossamer.graph.cost import Cost, LayerCost, cost
+from gossamer.graph.edit import (
+    ResidualBlock,
+    put_back,
+    remove_blocks,
+    remove_units,
+    residual_blocks,
+)
 from gossamer.graph.journal import Note, note, record
 from gossamer.graph.layers import Layer, layers
 from gossamer.graph.module import Graph, Input, module_of, source_line
@@ -21,15 +29,21 @@ from gossamer.graph.transform import (
 )
 
 __all__ = [
+    "ChannelGroup",
+    "Channels",
     "Cost",
     "Graph",
     "Input",
     "Layer",
     "LayerCost",
+    "Member",
     "Note",
     "Pass",
+    "ResidualBlock",
     "WeightTransform",
     "add_transform",
+    "analyse",
+    "channel_groups",
     "check",
     "cost",
     "effective",
@@ -39,9 +53,13 @@ __all__ = [
     "module_of",
     "note",
     "original",
+    "put_back",
     "record",
+    "remove_blocks",
+    "remove_units",
     "replace_transform",
     "represent",
+    "residual_blocks",
     "shapes",
     "source_line",
     "to_state",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -111,7 +111,12 @@ class Graph(torch.fx.GraphModule):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._tie()
         after = _anchor(self)
-        if before is not None and after is not None and _follow(self.graph, before, after):
+        if before is None or after is None:
+            return self
+        self.signature = tuple(
+            replace(i, dtype=after[1]) if after[1] and i.dtype is before[1] else i for i in self.signature
+        )
+        if _follow(self.graph, before, after):
             self.recompile()
         return self
 

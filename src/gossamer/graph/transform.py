@@ -34,12 +34,29 @@ class WeightTransform(nn.Module, abc.ABC):
     def represent(self, weight: Weight) -> Weight:
         """The same step on the representation."""
 
+    def narrowed(self, shape: tuple[int, ...], axis: int, kept: Tensor) -> WeightTransform:
+        """This transform for the weight of which the indices ``kept`` (int64) of ``axis`` are left.
+
+        ``shape``: the weight's before. Arguments of the weight's shape lose what the weight loses; a transform with
+        others that depend on the axis overrides this.
+        """
+        arguments = {
+            name: value.index_select(axis, kept)
+            if isinstance(value, Tensor) and value.shape == shape
+            else value
+            for name, value in self.arguments().items()
+        }
+        new = type(self)(**arguments)
+        for name, parameter in self.named_parameters():
+            new.get_parameter(name).requires_grad_(parameter.requires_grad)
+        return new
+
     @abc.abstractmethod
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """The constructor's arguments that rebuild this transform as it is now."""
 
 
-def _owner(graph: nn.Module, weight: str) -> tuple[nn.Module, str]:
+def owner_of(graph: nn.Module, weight: str) -> tuple[nn.Module, str]:
     """The module that holds ``weight``, and its name there; of a shared weight, any of its names will do."""
     tied: dict[str, str] = getattr(graph, "tied", {})
     path, _, name = tied.get(weight, weight).rpartition(".")
@@ -56,7 +73,7 @@ def add_transform(graph: nn.Module, weight: str, transform: WeightTransform) -> 
     """Append ``transform`` to the weight called ``weight`` ("fc1.weight"). Mutates ``graph``: passes copy
     first.
     """
-    owner, name = _owner(graph, weight)
+    owner, name = owner_of(graph, weight)
     device = original(graph, weight).device
     parametrize.register_parametrization(owner, name, transform.to(device), unsafe=True)
     cast(nn.ModuleDict, owner.parametrizations).train(owner.training)
@@ -67,7 +84,7 @@ def replace_transform(graph: nn.Module, weight: str, index: int, transform: Weig
 
     Raises IndexError where ``weight`` has no transform there.
     """
-    owner, name = _owner(graph, weight)
+    owner, name = owner_of(graph, weight)
     steps = _steps(owner, name)
     if steps is None:
         raise IndexError(f"weight {weight!r} has no transforms, so none at {index} to replace")
@@ -76,19 +93,19 @@ def replace_transform(graph: nn.Module, weight: str, index: int, transform: Weig
 
 def transforms(graph: nn.Module, weight: str) -> list[WeightTransform]:
     """The transforms of the weight called ``weight``, first applied first; empty where it has none."""
-    return cast(list[WeightTransform], list(_steps(*_owner(graph, weight)) or ()))
+    return cast(list[WeightTransform], list(_steps(*owner_of(graph, weight)) or ()))
 
 
 def original(graph: nn.Module, weight: str) -> Tensor:
     """The tensor under all transforms: the parameter that the optimizer may update."""
-    owner, name = _owner(graph, weight)
+    owner, name = owner_of(graph, weight)
     steps = _steps(owner, name)
     return cast(Tensor, getattr(owner, name) if steps is None else steps.original)
 
 
 def effective(graph: nn.Module, weight: str) -> Tensor:
     """The weight called ``weight`` with its transforms applied, detached: what the operators see."""
-    owner, name = _owner(graph, weight)
+    owner, name = owner_of(graph, weight)
     value: Tensor = getattr(owner, name)
     return value.detach()
 

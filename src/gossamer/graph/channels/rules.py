@@ -1,0 +1,298 @@
+"""What every operator does with the dimensions of its arguments: one rule each, found by the operator's name.
+
+A rule takes the flow, the node and its arguments by name, and gives the result's dimensions (a list of them for
+several results). None says that the operator cannot be followed; what has no rule cannot either.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from gossamer.graph.channels import movement, products, recurrent
+from gossamer.graph.channels.flow import Flow, Label
+from gossamer.graph.channels.ids import Dim
+from gossamer.graph.layers import operator_name
+
+Arguments = Mapping[str, Any]
+Rule = Callable[[Flow, Node, Arguments], Any]
+
+
+def rule_of(node: Node) -> Rule:
+    """The rule of an operator."""
+    if node.target is operator.getitem:
+        return _item
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return _unknown
+    named = _RULES.get(f"{operator_name(node)}.{target._overloadname}") or _RULES.get(operator_name(node))
+    return named or (_pointwise if torch.Tag.pointwise in target.tags else _unknown)
+
+
+def _unknown(flow: Flow, node: Node, arguments: Arguments) -> None:
+    """An operator that nothing is known of."""
+
+
+def _item(flow: Flow, node: Node, arguments: Arguments) -> Any:
+    source, place = node.args
+    found = flow.labels.get(source)  # type: ignore[arg-type]
+    return found[place] if isinstance(found, list) and isinstance(place, int) else None
+
+
+def _pointwise(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """Element by element, with broadcasting: dimensions of the same size agree."""
+    shape = flow.shape(node)
+    result: list[Dim | None] = [None] * len(shape)
+    for argument in node.all_input_nodes:
+        label = flow.label(argument)
+        for place, dim in enumerate(label, start=len(shape) - len(label)):
+            if dim.size != shape[place] or (dim.size == 1 and result[place] is not None):
+                continue
+            known = result[place]
+            if known is None:
+                result[place] = dim
+            else:
+                flow.tie(known, dim)
+    return tuple(dim or flow.stuck(size) for dim, size in zip(result, shape, strict=True))
+
+
+def _like(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """A tensor of the shape of the first argument, whose elements are all alike or its own."""
+    return flow.label(next(iter(arguments.values())))
+
+
+def _channelwise(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """batch_norm, instance_norm, prelu: one number per channel (dimension 1) in each weight."""
+    given = flow.label(next(iter(arguments.values())))
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if len(given) > 1:
+            flow.weight(arguments.get(name), given[1])
+    return given
+
+
+def _layer_norm(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """Normalized over the last dimensions: over what is left of them."""
+    given = flow.label(arguments["input"])
+    last = given[len(given) - len(arguments["normalized_shape"]) :]
+    flow.weight(arguments.get("weight"), *last)
+    flow.weight(arguments.get("bias"), *last)
+    return given
+
+
+def _group_norm(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """Groups of channels of one size: the same number leaves every group, or whole groups leave."""
+    given = flow.label(arguments["input"])
+    groups = int(arguments["num_groups"])
+    flow.split(given[1], (groups, given[1].size // groups))
+    return _channelwise(flow, node, arguments)
+
+
+def _reduced(flow: Flow, node: Node, arguments: Arguments) -> Any:
+    """sum, mean, norm ...: over what is left; the dimensions that remain go through."""
+    given = flow.label(next(iter(arguments.values())))
+    dims = arguments.get("dim")
+    listed = dims if isinstance(dims, (list, tuple)) else [] if dims is None else [dims]
+    gone = {int(d) % max(1, len(given)) for d in listed} or set(range(len(given)))
+    keep = bool(arguments.get("keepdim", False))
+    label = tuple(
+        flow.stuck(1) if place in gone else dim
+        for place, dim in enumerate(given)
+        if keep or place not in gone
+    )
+    value = flow.values[node]
+    if isinstance(value, Tensor):
+        return label
+    if (
+        len(value) > 1 and operator_name(node) != "var_mean"
+    ):  # the places of the largest: they count from zero
+        for place in gone:
+            flow.pin(given[place])
+    return [label for _ in value]
+
+
+def _along(flow: Flow, node: Node, arguments: Arguments) -> Any:
+    """argmax, sort, cumsum ...: the order along a dimension matters, so it stays."""
+    given = list(flow.label(next(iter(arguments.values()))))
+    dim = arguments.get("dim")
+    for place in range(len(given)) if dim is None else [int(dim)]:
+        flow.pin(given[place])
+    value = flow.values[node]
+    values = [value] if isinstance(value, Tensor) else list(value)
+    shapes = [tuple(int(s) for s in v.shape) for v in values]
+    labels = []
+    for shape in shapes:
+        same = len(shape) == len(given)
+        keep = (
+            given
+            if same
+            else [d for p, d in enumerate(given) if dim is not None and p != int(dim) % len(given)]
+        )
+        labels.append(tuple(d if d.size == s else flow.stuck(s) for d, s in zip(keep, shape, strict=True)))
+    return labels[0] if isinstance(value, Tensor) else labels
+
+
+def _spatial(flow: Flow, node: Node, arguments: Arguments) -> Any:
+    """Pooling, resampling: every channel for itself; positions stay."""
+    given = flow.label(next(iter(arguments.values())))
+    value = flow.values[node]
+    rank = value.ndim if isinstance(value, Tensor) else value[0].ndim
+    kept = 2 if rank >= 3 or len(given) != rank else 1
+    for dim in given[kept:]:
+        flow.pin(dim, "positions in")
+    for other in node.all_input_nodes[1:]:
+        for dim in flow.label(other)[1:]:
+            flow.pin(dim, "positions in")
+    values = [value] if isinstance(value, Tensor) else list(value)
+    labels = [
+        (*given[:kept], *(flow.stuck(int(size), "positions in") for size in v.shape[kept:])) for v in values
+    ]
+    return labels[0] if isinstance(value, Tensor) else labels
+
+
+def _im2col(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """im2col: (n, c, h, w) -> (n, c * kernel, positions)."""
+    given = flow.label(arguments["self"])
+    for dim in given[2:]:
+        flow.pin(dim, "positions in")
+    shape = flow.shape(node)
+    kernel = shape[1] // given[1].size
+    return (given[0], given[1].at(np.repeat(np.arange(given[1].size), kernel)), flow.stuck(shape[2]))
+
+
+def _filled(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """zeros, ones, full ...: all elements alike, so any index may go where the size is written as a number."""
+    sizes = arguments.get("size")
+    shape = flow.shape(node)
+    literal = isinstance(sizes, (list, tuple)) and len(sizes) == len(shape)
+    return tuple(
+        flow.fresh(size) if literal and isinstance(sizes[place], int) else flow.stuck(size)  # type: ignore[index]
+        for place, size in enumerate(shape)
+    )
+
+
+def _fixed(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """arange, eye ...: every element is what its place says."""
+    return tuple(flow.stuck(size) for size in flow.shape(node))
+
+
+def _glu(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """a, b = halves; a * sigmoid(b)."""
+    given = list(flow.label(arguments["self"]))
+    axis = int(arguments["dim"]) % len(given)
+    half = given[axis].size // 2
+    first, second = given[axis].at(slice(None, half)), given[axis].at(slice(half, None))
+    flow.tie(first, second)
+    given[axis] = first
+    return tuple(given)
+
+
+def _embedding(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """Rows are looked up by number, so they stay; the columns are the result's last dimension."""
+    rows, columns = flow.label(arguments["weight"])
+    flow.pin(rows, "numbers into")
+    for dim in flow.label(arguments["indices"]):
+        flow.pin(dim)
+    return (*flow.label(arguments["indices"]), columns)
+
+
+def _gather(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """gather: the dimension that is looked up stays; the others agree with the index's."""
+    given, index = list(flow.label(arguments["self"])), flow.label(arguments["index"])
+    axis = int(arguments["dim"]) % len(given)
+    flow.pin(given[axis])
+    flow.pin(index[axis])
+    for place, (dim, other) in enumerate(zip(given, index, strict=True)):
+        if place != axis and dim.size == other.size:
+            flow.tie(dim, other)
+        elif place != axis:
+            flow.pin(dim)
+    return index
+
+
+def _weight_norm(flow: Flow, node: Node, arguments: Arguments) -> Any:
+    """g v / |v|: one norm for every index of ``dim``; all that it is taken over stays."""
+    v, g = flow.label(arguments["v"]), flow.label(arguments["g"])
+    axis = int(arguments["dim"]) % len(v)
+    for place, dim in enumerate(v):
+        if place == axis:
+            flow.tie(dim, g[place])
+        else:
+            flow.pin(dim, "norm in")
+    return v if isinstance(flow.values[node], Tensor) else [v, g]
+
+
+def _table(**rules: tuple[Rule, str]) -> dict[str, Rule]:
+    return {name: rule for rule, names in rules.values() for name in names.split()}
+
+
+_RULES: dict[str, Rule] = _table(
+    pointwise=(
+        _pointwise,
+        "__and__ __or__ __xor__ __iand__ __ior__ copy copy_ where masked_fill masked_fill_ float_power "
+        "true_divide max.other min.other square dropout dropout_ alpha_dropout feature_dropout hardswish hardswish_ "
+        "to contiguous clone _to_copy detach detach_ alias lift_fresh_copy lift_fresh type_as log_sigmoid fill "
+        "fill_ zero_ rrelu softmax log_softmax _softmax _log_softmax bernoulli isfinite requires_grad_ native_dropout "
+        "fake_quantize_per_tensor_affine nan_to_num numpy_T_ clamp_min clamp_max clip",
+    ),
+    like=(
+        _like,
+        "zeros_like ones_like full_like empty_like rand_like randn_like bernoulli_ normal_ uniform_ "
+        "_safe_softmax tril triu",
+    ),
+    channelwise=(_channelwise, "batch_norm instance_norm prelu"),
+    layer_norm=(_layer_norm, "layer_norm rms_norm"),
+    group_norm=(_group_norm, "group_norm"),
+    reduced=(
+        _reduced,
+        "sum mean var std var_mean amax amin norm linalg_vector_norm logsumexp prod any all max min max.dim min.dim",
+    ),
+    along=(_along, "argmax argmin sort topk cumsum cumprod argsort flip_ cummax logcumsumexp"),
+    spatial=(
+        _spatial,
+        "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+        "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max_pool2d_with_indices "
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d "
+        "upsample_linear1d upsample_trilinear3d _upsample_nearest_exact2d _upsample_bilinear2d_aa "
+        "_upsample_bicubic2d_aa grid_sampler grid_sampler_2d lp_pool2d reflection_pad1d reflection_pad2d "
+        "replication_pad1d replication_pad2d",
+    ),
+    im2col=(_im2col, "im2col"),
+    filled=(_filled, "zeros ones full empty new_zeros new_ones new_full new_empty rand randn"),
+    fixed=(_fixed, "arange eye linspace scalar_tensor"),
+    glu=(_glu, "glu"),
+    embedding=(_embedding, "embedding"),
+    gather=(_gather, "gather"),
+    weight_norm=(_weight_norm, "_weight_norm _weight_norm_interface"),
+    view=(movement.view, "view reshape flatten unflatten _unsafe_view view_as reshape_as unsqueeze squeeze"),
+    moves=(
+        movement.plain,
+        "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims split split_with_sizes chunk tensor_split "
+        "unbind flip repeat tile repeat_interleave transpose_",
+    ),
+    cut=(movement.cut, "slice narrow select"),
+    rigid=(movement.rigid, "roll unfold diagonal"),
+    expand=(movement.expand, "expand expand_as broadcast_to"),
+    cat=(movement.cat, "cat concat concatenate"),
+    stack=(movement.stack, "stack"),
+    shuffle=(movement.shuffle, "pixel_shuffle"),
+    unshuffle=(movement.unshuffle, "pixel_unshuffle"),
+    channel_shuffle=(movement.channel_shuffle, "channel_shuffle"),
+    pad=(movement.pad, "pad constant_pad_nd"),
+    index=(movement.index, "index_select"),
+    take=(movement.take, "index"),
+    linear=(products.linear, "linear"),
+    matmul=(products.matmul, "mm bmm matmul"),
+    addmm=(products.addmm, "addmm baddbmm"),
+    einsum=(products.einsum, "einsum"),
+    bilinear=(products.bilinear, "bilinear"),
+    convolution=(products.convolution, "conv1d conv2d conv3d convolution"),
+    transposed=(products.transposed, "conv_transpose1d conv_transpose2d conv_transpose3d"),
+    attention=(products.attention, "scaled_dot_product_attention"),
+    recurrent=(recurrent.recurrent, "lstm gru rnn_tanh rnn_relu"),
+)

@@ -1,0 +1,237 @@
+"""Numbers that are written in operators and count channels: they follow when channels are removed.
+
+One function per kind of operator; operators without one have no such numbers, or keep the dimensions that these
+count along (:mod:`gossamer.graph.channels` pins them).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from gossamer.errors import GraphError
+from gossamer.graph.channels.flow import Flow
+from gossamer.graph.channels.groups import kept
+from gossamer.graph.channels.ids import Array, Dim
+from gossamer.graph.layers import operator_name
+from gossamer.graph.modes import arguments, set_argument
+from gossamer.graph.module import Graph, source_line
+from gossamer.graph.transform import original
+
+
+@dataclass(eq=False)
+class Removal:
+    """What goes from where. ``now``: the node of the new graph for every node of the old one."""
+
+    flow: Flow
+    removed: Array
+    graph: Graph
+    now: dict[Node, Node] = field(default_factory=dict)
+
+    def left(self, dim: Dim) -> Array:
+        """The indices of ``dim`` that are left."""
+        return kept(self.flow, dim, self.removed)
+
+    def size(self, dim: Dim) -> int:
+        """How many they are."""
+        return len(self.left(dim))
+
+    def shape(self, node: Any) -> tuple[int, ...]:
+        """The new shape of what ``node`` gives."""
+        return tuple(self.size(dim) for dim in self.flow.label(node))
+
+    def changes(self, node: Any) -> bool:
+        """Whether the shape of what ``node`` gives changes."""
+        labels = self.flow.labels.get(node)
+        every = labels if isinstance(labels, list) else [labels]
+        return any(self.size(dim) != dim.size for label in every for dim in label or ())
+
+
+Rewrite = Callable[[Removal, Node, Node], None]
+
+
+def rewrite(removal: Removal, old: Node) -> None:
+    """Rewrite the numbers of one operator."""
+    rule = _RULES.get(operator_name(old))
+    touched = (old, *old.all_input_nodes)
+    if rule is not None and any(removal.changes(node) for node in touched):
+        rule(removal, old, removal.now[old])
+
+
+def _sizes(removal: Removal, old: Node, new: Node) -> None:
+    """view, reshape, expand, zeros ...: the sizes are those of the result."""
+    name = next(n for n in ("size", "shape", "sizes") if n in arguments(old))
+    given = list(arguments(new)[name])
+    shape = removal.shape(old)
+    before = removal.flow.shape(old)
+    offset = len(before) - len(given)
+    if operator_name(old) == "unflatten":
+        offset = int(arguments(old)["dim"]) % len(removal.flow.label(arguments(old)["self"]))
+    for place, size in enumerate(given):
+        was, now = before[place + offset], shape[place + offset]
+        if was == now or size == -1:
+            continue
+        given[place] = now if isinstance(size, int) else _scaled(new, size, was, now)
+    set_argument(new, name, given)
+
+
+def _scaled(before: Node, size: Node, was: int, now: int) -> Node:
+    """A size that is computed from the batch size and becomes ``now / was`` of it."""
+    common = math.gcd(was, now)
+    graph = before.graph
+    with graph.inserting_before(before):
+        product = graph.call_function(operator.mul, (size, now // common))
+        result = graph.call_function(operator.floordiv, (product, was // common))
+    for node in (product, result):
+        node.meta = dict(before.meta)
+    return result
+
+
+def _dimension(removal: Removal, old: Node) -> Dim:
+    """The dimension of the first argument along which a slice or split goes."""
+    given = removal.flow.label(arguments(old)["self"])
+    return given[int(arguments(old).get("dim") or 0)]
+
+
+def _slice(removal: Removal, old: Node, new: Node) -> None:
+    """x[start:end:step] along one dimension."""
+    dim, known = _dimension(removal, old), arguments(old)
+    start, end, step = (removal.flow.value(known[name]) for name in ("start", "end", "step"))
+    rows = range(dim.size)[slice(start, end, step)]
+    left = removal.left(dim)
+    if len(left) == dim.size:
+        return
+    places = np.flatnonzero(np.isin(left, np.asarray(rows)))
+    steps = np.diff(places)
+    if len(set(steps.tolist())) > 1:
+        raise GraphError(
+            f"node {old.name!r} takes every {step}th of {dim.size} channels, of which those that are left do not lie "
+            f"evenly: prune with another choice, or write it as a reshape\n  {source_line(old)}"
+        )
+    set_argument(new, "start", int(places[0]))
+    set_argument(new, "end", int(places[-1]) + 1)
+    set_argument(new, "step", int(steps[0]) if len(steps) else 1)
+
+
+def _narrow(removal: Removal, old: Node, new: Node) -> None:
+    """narrow(x, dim, start, length)."""
+    dim, known = _dimension(removal, old), arguments(old)
+    start, length = int(known["start"]), int(known["length"])
+    left = removal.left(dim)
+    set_argument(new, "start", int((left < start).sum()))
+    set_argument(new, "length", int(((left >= start) & (left < start + length)).sum()))
+
+
+def _select(removal: Removal, old: Node, new: Node) -> None:
+    """x[index] along one dimension."""
+    dim = _dimension(removal, old)
+    index = int(arguments(old)["index"]) % dim.size
+    set_argument(new, "index", int((removal.left(dim) < index).sum()))
+
+
+def _split(removal: Removal, old: Node, new: Node) -> None:
+    """split, chunk, tensor_split: the parts by their new sizes."""
+    axis = int(arguments(old).get("dim") or 0)
+    parts = removal.flow.labels[old]
+    if removal.size(_dimension(removal, old)) == _dimension(removal, old).size:
+        return
+    sizes = [removal.size(label[axis]) for label in parts]
+    new.target = torch.ops.aten.split_with_sizes.default
+    new.args, new.kwargs = (new.args[0], sizes, axis), {}
+
+
+def _layer_norm(removal: Removal, old: Node, new: Node) -> None:
+    """The normalized shape."""
+    shape = removal.shape(old)
+    set_argument(new, "normalized_shape", list(shape[len(shape) - len(arguments(old)["normalized_shape"]) :]))
+
+
+def _groups_left(removal: Removal, dim: Dim, groups: int) -> int:
+    """How many groups of consecutive channels have any left."""
+    return len(np.unique(removal.left(dim) // (dim.size // groups)))
+
+
+def _group_norm(removal: Removal, old: Node, new: Node) -> None:
+    """The number of groups."""
+    channels = removal.flow.label(arguments(old)["input"])[1]
+    set_argument(new, "num_groups", _groups_left(removal, channels, int(arguments(old)["num_groups"])))
+
+
+def _convolution(removal: Removal, old: Node, new: Node) -> None:
+    """The number of groups."""
+    groups = int(arguments(old)["groups"])
+    if groups > 1:
+        channels = removal.flow.label(arguments(old)["input"])[1]
+        set_argument(new, "groups", _groups_left(removal, channels, groups))
+
+
+def _attention(removal: Removal, old: Node, new: Node) -> None:
+    """The scale, one over the root of the size of a head: as it was."""
+    size = removal.flow.label(arguments(old)["query"])[-1]
+    if arguments(old).get("scale") is None and removal.size(size) != size.size:
+        set_argument(new, "scale", size.size**-0.5)
+
+
+def _pad(removal: Removal, old: Node, new: Node) -> None:
+    """How much is added on either side, or cut off where it is negative."""
+    amounts = list(arguments(old)["pad"])
+    given, made = removal.flow.label(arguments(old)["self"]), removal.flow.label(old)
+    for pair in range(len(amounts) // 2):
+        place = len(given) - 1 - pair
+        if removal.size(made[place]) == made[place].size:
+            continue
+        inside, outside = removal.left(given[place]), removal.left(made[place])
+        before, after = amounts[2 * pair : 2 * pair + 2]
+        end_in, end_out = given[place].size + min(after, 0), made[place].size - max(after, 0)
+        amounts[2 * pair] = int((outside < before).sum()) - int((inside < -before).sum())
+        amounts[2 * pair + 1] = int((outside >= end_out).sum()) - int((inside >= end_in).sum())
+    set_argument(new, "pad", amounts)
+
+
+def _index(removal: Removal, old: Node, new: Node) -> None:
+    """index_select and x[..., constant]: the places among what is left."""
+    known = arguments(old)
+    if operator_name(old) == "index":
+        axis = next(i for i, tensor in enumerate(known["indices"]) if tensor is not None)
+        places = known["indices"][axis]
+    else:
+        axis, places = int(known["dim"]), known["index"]
+    dim = removal.flow.label(known["self"])[axis]
+    if not dim.free or removal.size(dim) == dim.size:
+        return
+    before = original(removal.graph, str(places.target))
+    position = np.cumsum(np.isin(np.arange(dim.size), removal.left(dim))) - 1
+    moved = torch.from_numpy(position).to(before.device)[before % dim.size]
+    name = f"{new.name}_places"
+    removal.graph.register_buffer(name, moved)
+    with new.graph.inserting_before(new):
+        read = new.graph.create_node("get_attr", name)
+    read.meta = dict(new.meta)
+    new.replace_input_with(removal.now[places], read)
+
+
+_RULES: dict[str, Rewrite] = {
+    name: rule
+    for rule, names in {
+        _sizes: "view reshape _unsafe_view unflatten expand broadcast_to zeros ones full empty new_zeros new_ones "
+        "new_full new_empty rand randn",
+        _slice: "slice",
+        _narrow: "narrow",
+        _select: "select",
+        _split: "split split_with_sizes chunk tensor_split",
+        _layer_norm: "layer_norm rms_norm",
+        _group_norm: "group_norm",
+        _convolution: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
+        _attention: "scaled_dot_product_attention",
+        _pad: "pad constant_pad_nd",
+        _index: "index_select index",
+    }.items()
+    for name in names.split()
+}

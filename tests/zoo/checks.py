@@ -1,0 +1,150 @@
+"""What every network of the zoo must hold: every width halved wherever legal, and removed is masked."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from masked import differences
+from torch import Tensor, nn
+
+from gossamer.engine import Engine
+from gossamer.graph import Channels, Graph, analyse, check, from_state, remove_units, to_state, trace
+from gossamer.graph.transform import original
+from gossamer.onnx import lower
+
+
+@dataclass
+class Pruned:
+    """A network before and after, and what it took. ``whole`` and ``graph`` are in double precision."""
+
+    whole: Graph
+    channels: Channels
+    graph: Graph
+    removed: np.ndarray
+    inputs: tuple[Tensor, ...]
+    seconds: float
+
+    @property
+    def parameters(self) -> tuple[int, int]:
+        """Before and after."""
+        return tuple(sum(p.numel() for p in g.parameters()) for g in (self.whole, self.graph))  # type: ignore
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """The model with no weight at a value that hides mistakes: no zero biases, no unit variances."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(0, 0.3)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+    return model
+
+
+def halved(animal: Any) -> Pruned:
+    """Half of the units of every group that can be pruned, chosen at random, removed."""
+    torch.manual_seed(0)
+    model, example = lively(animal.build()), animal.example()
+    whole = trace(model, example).double().eval()
+    began = time.perf_counter()
+    channels = analyse(whole)
+    keep = choice(channels)
+    graph = remove_units(channels, keep)
+    seconds = time.perf_counter() - began
+    gone = [channels.named(name).ids[~mask.numpy()] for name, mask in keep.items()]
+    removed = np.concatenate(gone) if gone else np.zeros(0, np.int64)
+    return Pruned(whole, channels, graph, removed, inputs_of(example), seconds)
+
+
+def choice(channels: Channels) -> dict[str, Tensor]:
+    """A random half of the units of every group."""
+    generator = torch.Generator().manual_seed(1)
+    keep = {}
+    for group in channels.groups:
+        if group.refused is None:
+            order = torch.randperm(group.units, generator=generator)
+            keep[group.name] = torch.zeros(group.units, dtype=torch.bool)
+            keep[group.name][order[: max(1, group.units // 2)]] = True
+    return keep
+
+
+def inputs_of(example: Any) -> tuple[Tensor, ...]:
+    values = (
+        example.values()
+        if isinstance(example, dict)
+        else example
+        if isinstance(example, tuple)
+        else (example,)
+    )
+    return tuple(v[:2].double() if v.is_floating_point() else v[:2] for v in values)
+
+
+def leaves(outputs: Any) -> list[Tensor]:
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def check_exact(pruned: Pruned) -> float:
+    """The largest relative difference of any node's value from the masked network's."""
+    check(pruned.graph)
+    gaps = differences(pruned.channels.flow, pruned.removed, pruned.graph, pruned.inputs)
+    worst = max(gaps, key=lambda name: gaps[name])
+    assert gaps[worst] <= 1e-10, f"{worst}: {gaps[worst]}"
+    return gaps[worst]
+
+
+def check_zeroed(pruned: Pruned) -> None:
+    """The whole network with the removed slices of every weight set to zero gives the same outputs."""
+    zeroed = copy.deepcopy(pruned.whole)
+    with torch.no_grad():
+        for group in pruned.channels.groups:
+            gone = np.isin(group.ids, pruned.removed)
+            for member in group.members:
+                places = torch.from_numpy(member.indices[gone[member.units]])
+                original(zeroed, member.weight).index_fill_(member.axis, places, 0)
+        wanted, got = leaves(zeroed(*pruned.inputs)), leaves(pruned.graph(*pruned.inputs))
+    for a, b in zip(wanted, got, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-10)
+
+
+def check_trains(pruned: Pruned) -> None:
+    """A step forward and back in train mode: finite gradients of the new shapes."""
+    graph = copy.deepcopy(pruned.graph).train()
+    outputs = [
+        leaf for leaf in leaves(graph(*pruned.inputs)) if leaf.is_floating_point() and leaf.requires_grad
+    ]
+    sum(leaf.square().mean() for leaf in outputs).backward()  # type: ignore[union-attr]
+    used = [p.grad for p in graph.parameters() if p.grad is not None]
+    assert used
+    assert all(torch.isfinite(g).all() for g in used)
+
+
+def check_stored(pruned: Pruned) -> None:
+    """Saved and loaded, it computes the same."""
+    again = from_state(to_state(pruned.graph)).eval()
+    with torch.no_grad():
+        for a, b in zip(leaves(pruned.graph(*pruned.inputs)), leaves(again(*pruned.inputs)), strict=True):
+            assert torch.equal(a, b)
+
+
+def check_ships(pruned: Pruned) -> None:
+    """Lowered to ONNX operators and run by the Engine in single precision."""
+    single = copy.deepcopy(pruned.graph).float()
+    inputs = [v.float() if v.is_floating_point() else v for v in pruned.inputs]
+    with torch.no_grad():
+        wanted = [leaf.numpy() for leaf in leaves(single(*inputs))]
+    engine = Engine(lower(single))
+    given = {spec.name: v.numpy() for spec, v in zip(single.signature, inputs, strict=True)}
+    known = {port.name for port in engine.inputs}
+    got = engine({name: value for name, value in given.items() if name in known})
+    got = list(got.values()) if isinstance(got, dict) else [got]
+    for a, b in zip(wanted, got, strict=True):
+        scale = max(1.0, float(np.abs(a[np.isfinite(a)]).max(initial=0.0)))
+        np.testing.assert_allclose(b, a, rtol=2e-3, atol=2e-4 * scale)
