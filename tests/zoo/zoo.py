@@ -78,5 +78,5 @@ CLASSICS: dict[str, Animal] = {
         norms=True,
     ),
     "pyramid": Animal(c.Pyramid, images(), norms=True),
-    "experts": Animal(c.Experts, lambda: torch.randn(3, 8)),
+    "experts": Animal(c.Experts, lambda: torch.randn(3, 8), norms=True),
 }

@@ -49,12 +49,14 @@ class Graph(torch.fx.GraphModule):
     """A network as a list of aten operators over named weights; made by :func:`gossamer.graph.trace`.
 
     ``signature``: the inputs, in calling order; ``tied``: further names of shared weights, each with the one
-    name that the nodes use. Calling it with other shapes than those traced (the batch size aside) raises
+    name that the nodes use; ``widths``: how many units every group had that lost some (:mod:`gossamer.graph.channels`),
+    by its name. Calling it with other shapes than those traced (the batch size aside) raises
     InputError.
     """
 
     signature: tuple[Input, ...]
     tied: dict[str, str]
+    widths: dict[str, int]
 
     def __init__(
         self, root: nn.Module, graph: torch.fx.Graph, signature: tuple[Input, ...], tied: dict[str, str]
@@ -69,6 +71,7 @@ class Graph(torch.fx.GraphModule):
         self.training = root.training
         self.signature = signature
         self.tied = tied
+        self.widths = {}
         self.graph = graph
         self.register_forward_pre_hook(_check_call, with_kwargs=True)
 
@@ -130,7 +133,7 @@ def check_members(root: nn.Module) -> None:
             )
 
 
-_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied"))
+_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "widths"))
 
 
 def source_line(node: torch.fx.Node) -> str:

@@ -145,8 +145,7 @@ def _result(flow: Flow, node: Node, rule: Any) -> Any:
     found = rule(flow, node, arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {})
     if found is None:
         flow.refuse()
-        found = [_unknown(flow, v) for v in ([value] if isinstance(value, Tensor) else value)]
-        return found[0] if isinstance(value, Tensor) else found
+        return [_unknown(flow, v) for v in value] if isinstance(value, (tuple, list)) else _unknown(flow, value)
     return found
 
 

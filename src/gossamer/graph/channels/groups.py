@@ -8,7 +8,7 @@ same axes of the same weights hold them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from gossamer.graph.channels.flow import Flow, follow
 from gossamer.graph.channels.ids import Array, Dim
-from gossamer.graph.layers import layers
+from gossamer.graph.layers import Layer, layers
 from gossamer.graph.module import Graph
 from gossamer.graph.transform import original
 
@@ -60,6 +60,7 @@ class Channels:
     """A graph's groups, and the flow that they were read from."""
 
     flow: Flow = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
     groups: tuple[ChannelGroup, ...]
 
     def named(self, name: str) -> ChannelGroup:
@@ -77,8 +78,8 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
 
 def analyse(graph: Graph) -> Channels:
     """The groups with what removal needs to know."""
-    flow = follow(graph)
-    return Channels(flow, tuple(_Groups(flow).found()))
+    flow, found = follow(graph), tuple(layers(graph))
+    return Channels(flow, found, tuple(_Groups(flow, found).found()))
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,8 @@ class _Key(NamedTuple):
 class _Groups:
     """Collects the representatives by where they occur."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, found: Sequence[Layer]) -> None:
         self.flow = flow
-        found = layers(flow.graph)
         self.order = {layer.weight: place for place, layer in enumerate(found)}
         self.outputs = {(layer.weight, layer.output_axis) for layer in found}
         self.axes = [
@@ -149,7 +149,7 @@ class _Groups:
             together[key].append(root)
         groups = [self._group(key, roots) for key, roots in together.items()]
         groups.sort(key=lambda pair: pair[0])
-        return _named(_worth_saying([group for _, group in groups]))
+        return _worth_saying(_named([group for _, group in groups]))
 
     def _places(self) -> dict[int, frozenset[int]]:
         """For every representative the numbers of the axes, and of the parts, in which it occurs."""

@@ -20,20 +20,23 @@ from gossamer.graph.module import Graph
 from gossamer.graph.transform import original, owner_of, transforms
 
 
-def remove_units(channels: Channels, keep: Mapping[str, Tensor]) -> Graph:
+def remove_units(channels: Channels, keep: Mapping[str, Tensor], graph: Graph | None = None) -> Graph:
     """A copy of the graph without the units that ``keep`` (bool, shape (units,), by group name) says False for.
 
     What is left computes what the whole graph computes once every removed channel adds nothing to whatever sums over
-    it; norms and means over channels are over those that are left. Raises GraphError for a group that cannot be
+    it; norms and means over channels are over those that are left. ``graph``: one of the same nodes with other values
+    in its weights, to be copied in place of the one that was analysed. Raises GraphError for a group that cannot be
     pruned or of which nothing would be left.
     """
-    gone: list[Array] = []
+    gone = [np.zeros(0, np.int64)]
     for name, mask in keep.items():
         group = channels.named(name)
         chosen = np.asarray(mask.cpu().numpy(), bool)
         _check(group, chosen)
         gone.append(group.ids[~chosen])
-    return without(channels.flow, np.concatenate(gone) if gone else np.zeros(0, np.int64))
+    new = without(channels.flow, np.concatenate(gone), graph)
+    new.widths = {**{name: channels.named(name).units for name in keep}, **new.widths}
+    return new
 
 
 def _check(group: ChannelGroup, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
@@ -45,9 +48,9 @@ def _check(group: ChannelGroup, chosen: np.ndarray[tuple[int], np.dtype[np.bool_
         raise GraphError(f"all units of {group.name!r} would be removed: keep at least one")
 
 
-def without(flow: Flow, removed: Array) -> Graph:
-    """A copy of the flow's graph without the ids ``removed``."""
-    new = copy.deepcopy(flow.graph)
+def without(flow: Flow, removed: Array, graph: Graph | None = None) -> Graph:
+    """A copy of the flow's graph, or of one with the same nodes, without the ids ``removed``."""
+    new = copy.deepcopy(graph or flow.graph)
     for name, dims in flow.axes.items():
         for axis, dim in enumerate(dims):
             left = kept(flow, dim, removed)
