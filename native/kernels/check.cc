@@ -1,5 +1,6 @@
 #include "kernels/check.h"
 
+#include "kernels/bytes/reference.h"
 #include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
 #include "kernels/col2im/reference.h"
@@ -60,6 +61,8 @@ std::vector<RowName> kernel_rows() {
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
   add_rows(kRoundKernels, all);
+  add_rows(kByteQuantizeKernels, all);
+  add_rows(kByteDequantizeKernels, all);
   add_rows(kUnaryKernels, all);
   add_rows(kBinaryKernels, all);
   add_rows(kAffineKernels, all);
@@ -150,6 +153,14 @@ void check_sparse(const std::string& name, SparseArgs args) {
   args.scratch = scratch.data();
   args.row_end = args.w.rows;
   check_plain(kSparseKernels, sparse_reference, name, args);
+}
+
+void check_byte_quantize(const std::string& name, ByteQuantizeArgs args) {
+  check_plain(kByteQuantizeKernels, byte_quantize_reference, name, args);
+}
+
+void check_byte_dequantize(const std::string& name, ByteDequantizeArgs args) {
+  check_plain(kByteDequantizeKernels, byte_dequantize_reference, name, args);
 }
 
 void check_round(const std::string& name, const RoundArgs& args) { check_plain(kRoundKernels, round_reference, name, args); }

@@ -109,6 +109,7 @@ Step build_mean(Build& b) {
 
 // --- any function of a byte ----------------------------------------------------------------------------------------------
 
+std::vector<DType> lookup_type(const Node& node, const Types&) { return {node.integer("signed", 0) ? DType::int8 : DType::uint8}; }
 void infer_same(Inference& n) { n.outputs = {n.shape(0)}; }
 
 Step build_lookup(Build& b) {
@@ -131,7 +132,7 @@ constexpr Operator kOperators[] = {
     {"gossamer.AveragePool", 1, 1, "", byte_type, infer_pool, build_average_pool},
     {"gossamer.Mean", 1, 1, "", result_type, infer_mean, build_mean},
     {"gossamer.Concat", 1, -1, "", byte_type, infer_cell_concat, build_cell_concat},
-    {"gossamer.Lookup", 2, 2, "", byte_type, infer_same, build_lookup},
+    {"gossamer.Lookup", 2, 2, "", lookup_type, infer_same, build_lookup},
 };
 
 }  // namespace

@@ -1,8 +1,9 @@
 // QuantizeLinear and DequantizeLinear as ONNX writes them down, one element after the other: the plain path, for what no
-// integer kernel takes over.
+// integer kernel takes over; bytes with one scale by kernels/bytes.
 //   q = saturate(round_half_to_even(x / scale) + zero_point),   x = (q - zero_point) scale
 #include <cmath>
 
+#include "kernels/bytes/bytes.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/types.h"
@@ -112,7 +113,50 @@ Step quantize_step(Build& b, const Scales& s) {
 template <class T>
 inline constexpr bool kIsNarrow = std::is_integral_v<T> && sizeof(T) <= 2;  // 8 or 16 bits
 
+// The share of one thread, in elements.
+constexpr int64_t kChunk = 8192;
+
+template <class Function>
+void each_chunk(const Run& run, int64_t n, const Function& f) {
+  run.pool->share((n + kChunk - 1) / kChunk, [&](int64_t begin, int64_t end, int) { f(begin * kChunk, std::min(end * kChunk, n)); });
+}
+
+bool is_byte(DType type) { return type == DType::uint8 || type == DType::int8; }
+
+int point_of(const Run& run, Slot zero, bool is_signed) {
+  if (zero == kNoSlot) return 0;
+  return is_signed ? *run.at<int8_t>(zero) : *run.at<uint8_t>(zero);
+}
+
+Step byte_quantize_step(Build& b) {
+  const auto& kernel = fastest(kByteQuantizeKernels, b.isa);
+  const bool is_signed = b.outputs[0]->dtype == DType::int8;
+  return {[=, n = element_count(b.shape(0)), quantize = kernel.run, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
+            each_chunk(run, n, [&](int64_t begin, int64_t end) {
+              quantize({end - begin, run.at<float>(x) + begin, *run.at<float>(scale), point_of(run, zero, is_signed), is_signed, run.at<uint8_t>(y) + begin});
+            });
+          },
+          kernel.name, ""};
+}
+
+Step byte_dequantize_step(Build& b) {
+  const auto& kernel = fastest(kByteDequantizeKernels, b.isa);
+  const bool is_signed = b.inputs[0]->dtype == DType::int8;
+  return {[=, n = element_count(b.shape(0)), dequantize = kernel.run, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
+            each_chunk(run, n, [&](int64_t begin, int64_t end) {
+              dequantize({end - begin, run.at<uint8_t>(x) + begin, *run.at<float>(scale), point_of(run, zero, is_signed), is_signed, run.at<float>(y) + begin});
+            });
+          },
+          kernel.name, ""};
+}
+
+// One scale for all, and float32 on one side, bytes on the other.
+bool has_kernel(const Build& b, const ValueInfo& real, const ValueInfo& quantized) {
+  return element_count(b.shape(1)) == 1 && b.inputs[1]->dtype == DType::float32 && real.dtype == DType::float32 && is_byte(quantized.dtype);
+}
+
 Step build_quantize(Build& b) {
+  if (has_kernel(b, *b.inputs[0], *b.outputs[0])) return byte_quantize_step(b);
   const Scales s = scales_of(b.node, b.shape(0), b.shape(1));
   return with_type(b.outputs[0]->dtype, [&]<class Out>(Out) -> Step {
     if constexpr (kIsNarrow<Out>) {
@@ -161,6 +205,7 @@ Step dequantize_step(Build& b, const Scales& s) {
 }
 
 Step build_dequantize(Build& b) {
+  if (has_kernel(b, *b.outputs[0], *b.inputs[0])) return byte_dequantize_step(b);
   const Scales s = scales_of(b.node, b.shape(0), b.shape(1));
   return with_type(b.inputs[0]->dtype, [&]<class In>(In) -> Step {
     if constexpr (kIsNarrow<In> || std::is_same_v<In, int32_t>) {

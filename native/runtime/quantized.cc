@@ -9,6 +9,7 @@
 #include "runtime/load.h"
 #include "runtime/op.h"
 #include "runtime/quantized_cells.h"
+#include "runtime/quantized_moves.h"
 
 namespace gossamer {
 namespace {
@@ -180,6 +181,7 @@ bool is_quantized(const Model& model) {
 
 void rewrite_quantized(Model& model, Isa isa) {
   if (!is_quantized(model)) return;
+  move_bytes_instead(model);
   Rewriter(model, isa).run();
   remove_unneeded(model);
 }

@@ -134,6 +134,26 @@ bool lookup(CellRewriter& r, const Node& node) {
   return true;
 }
 
+// The same between tensors that are no cells. int8 tensors keep their sign.
+bool lookup_bytes(CellRewriter& r, const Node& node) {
+  const auto input = r.patterns.mapped_input(node, 0);
+  const auto x = input ? r.patterns.quantized(node.inputs[*input]) : std::nullopt;
+  if (!x) return false;
+  const Tail tail = r.patterns.tail(node.outputs[0]);
+  if (!tail.quantization) return false;
+  const auto table = r.patterns.table(node, *input, *x, tail, r.isa);
+  const size_t from = x->is_signed ? 128 : 0;
+  const uint8_t to = tail.quantization->is_signed ? 128 : 0;
+  std::vector<uint8_t> own(256);
+  for (size_t i = 0; i < 256; ++i) own[i] = table[i ^ from] ^ to;
+  Node step = lookup_node(r, node, x->value, own);
+  step.attributes["signed"] = int64_t{tail.quantization->is_signed};
+  step.outputs = {tail.value};
+  r.absorb(tail.nodes);
+  r.emit(std::move(step));
+  return true;
+}
+
 // --- windows and means -----------------------------------------------------------------------------------------------
 
 bool max_pool(CellRewriter& r, const Node& node) {
@@ -251,7 +271,7 @@ bool rewrite_map(CellRewriter& r, const Node& node) {
   if (node.op == "ReduceMean" || node.op == "GlobalAveragePool") return mean(r, node);
   if (node.op == "Concat") return concat(r, node);
   if (node.op == "Pad") note_padding(r, node);
-  return move(r, node) || lookup(r, node);
+  return move(r, node) || lookup(r, node) || lookup_bytes(r, node);
 }
 
 }  // namespace gossamer

@@ -43,6 +43,10 @@ int Patterns::uses(int value) const {
   return at == uses_.end() ? 0 : at->second;
 }
 
+std::optional<size_t> Patterns::only_reader(int value) const {
+  return uses(value) == 1 ? std::optional(reader_.at(value)) : std::nullopt;
+}
+
 int Patterns::origin(int value) const {
   const Node* node = producer(value);
   while (node && node->op == "Identity") {

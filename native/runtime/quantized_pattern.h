@@ -60,6 +60,8 @@ class Patterns {
   std::optional<size_t> producer_index(int value) const;
   const Node& node(size_t index) const { return nodes_[index]; }
   int uses(int value) const;
+  // The one node that reads a value which nothing else needs.
+  std::optional<size_t> only_reader(int value) const;
   // Of a QuantizeLinear or DequantizeLinear with constant parameters for the whole tensor; else nothing.
   std::optional<Quantization> quantization(const Node& node) const;
   std::optional<QuantizedTensor> quantized(int value) const;

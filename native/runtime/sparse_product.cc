@@ -51,7 +51,7 @@ bool prefers_sparse_product(const SparseProduct& p) {
   const double cost = w.group_rows == 4 ? 1.1 : w.group_rows == 2 ? 1.4 : 2.2;
   const double waste = static_cast<double>((p.m + 15) / 16 * 16) / static_cast<double>(p.m);
   const double transposed = 6.0 * (p.conv.float_out ? 1.0 : 0.25) + 1.5 * static_cast<double>(p.k) / static_cast<double>(p.n);
-  return waste * (cost * kept + 9 + transposed) < 1.03 * static_cast<double>(p.k) / 4 + 18;
+  return waste * (cost * kept + 9 + transposed) < 1.03 * static_cast<double>(p.k) / 4 + 10;
 }
 
 Step sparse_product_step(Build& b, SparseProduct p) {
