@@ -165,6 +165,11 @@ static void bind_check(nb::module_& m, const char* name, void (*check)(const std
   });
 }
 
+static engine::RowSums row_sums(Fields& f) {
+  return {f.number<int64_t>("rows", 0), f.number<int64_t>("n", 0), f.array<const int32_t>("sums"), f.array<const int32_t>("start"),
+          f.number("product", 1.0f), f.number("scale", 1.0f), f.number("rounds", false), f.low(), f.high()};
+}
+
 static void bind_cell_maps(nb::module_& m) {
   bind_check<engine::CellQuantizeArgs>(m, "check_cell_quantize", engine::check_cell_quantize, [](Fields& f) {
     return engine::CellQuantizeArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const float>("x"),
@@ -173,6 +178,23 @@ static void bind_cell_maps(nb::module_& m) {
   bind_check<engine::CellDequantizeArgs>(m, "check_cell_dequantize", engine::check_cell_dequantize, [](Fields& f) {
     return engine::CellDequantizeArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const uint8_t>("x"),
                                       f.number("scale", 1.0f), f.number("zero", 0), f.array<float>("y")};
+  });
+  bind_check<engine::ByteSoftmaxArgs>(m, "check_byte_softmax", engine::check_byte_softmax, [](Fields& f) {
+    return engine::ByteSoftmaxArgs{row_sums(f), f.array<const float>("mask"), f.number<int64_t>("mask_row", 0), f.number<int64_t>("mask_column", 0),
+                                   f.array<float>("scratch"), f.number("y_scale", 1.0f), f.number("y_zero", 0), f.array<uint8_t>("y"),
+                                   f.number<int64_t>("y_stride", 0)};
+  });
+  bind_check<engine::SumRowsArgs>(m, "check_sum_rows", engine::check_sum_rows, [](Fields& f) {
+    return engine::SumRowsArgs{row_sums(f), f.array<float>("y"), f.number<int64_t>("y_stride", 0)};
+  });
+  bind_check<engine::ByteQuantizeArgs>(m, "check_byte_quantize", engine::check_byte_quantize, [](Fields& f) {
+    return engine::ByteQuantizeArgs{f.number<int64_t>("n", 0), f.array<const float>("x"), f.number("scale", 1.0f), f.number("zero", 0),
+                                    f.number("is_signed", false), f.array<uint8_t>("y")};
+  });
+  bind_check<engine::ByteDequantizeArgs>(m, "check_byte_dequantize", engine::check_byte_dequantize, [](Fields& f) {
+    return engine::ByteDequantizeArgs{f.number<int64_t>("rows", 1), f.number<int64_t>("n", 0), f.array<const uint8_t>("x"),
+                                      f.number("scale", 1.0f), f.number("zero", 0), f.number("is_signed", false), f.array<float>("y"),
+                                      f.array<const float>("bias"), f.array<const float>("residual"), f.low(), f.high()};
   });
   bind_check<engine::ByteBinaryArgs>(m, "check_byte_add", engine::check_byte_add, byte_binary_fields);
   bind_check<engine::ByteBinaryArgs>(m, "check_byte_multiply", engine::check_byte_multiply, byte_binary_fields);

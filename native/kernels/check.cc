@@ -1,5 +1,6 @@
 #include "kernels/check.h"
 
+#include "kernels/attention_rows/reference.h"
 #include "kernels/bytes/reference.h"
 #include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
@@ -61,6 +62,8 @@ std::vector<RowName> kernel_rows() {
   add_rows(kQgemmKernels, all);
   add_rows(kSparseKernels, all);
   add_rows(kRoundKernels, all);
+  add_rows(kByteSoftmaxKernels, all);
+  add_rows(kSumRowsKernels, all);
   add_rows(kByteQuantizeKernels, all);
   add_rows(kByteDequantizeKernels, all);
   add_rows(kUnaryKernels, all);
@@ -154,6 +157,12 @@ void check_sparse(const std::string& name, SparseArgs args) {
   args.row_end = args.w.rows;
   check_plain(kSparseKernels, sparse_reference, name, args);
 }
+
+void check_byte_softmax(const std::string& name, ByteSoftmaxArgs args) {
+  check_plain(kByteSoftmaxKernels, byte_softmax_reference, name, args);
+}
+
+void check_sum_rows(const std::string& name, SumRowsArgs args) { check_plain(kSumRowsKernels, sum_rows_reference, name, args); }
 
 void check_byte_quantize(const std::string& name, ByteQuantizeArgs args) {
   check_plain(kByteQuantizeKernels, byte_quantize_reference, name, args);

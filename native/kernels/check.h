@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention_rows/attention_rows.h"
 #include "kernels/bytes/bytes.h"
 #include "kernels/cell_maps/cell_maps.h"
 #include "kernels/cells/reference.h"
@@ -56,6 +57,8 @@ void check_depthwise_cells(const std::string& row, CellBytesCheck args);
 // Bytes in planes of cells, as the engine has them.
 void check_cell_quantize(const std::string& row, CellQuantizeArgs args);
 void check_cell_dequantize(const std::string& row, CellDequantizeArgs args);
+void check_byte_softmax(const std::string& row, ByteSoftmaxArgs args);
+void check_sum_rows(const std::string& row, SumRowsArgs args);
 void check_byte_quantize(const std::string& row, ByteQuantizeArgs args);
 void check_byte_dequantize(const std::string& row, ByteDequantizeArgs args);
 void check_byte_add(const std::string& row, ByteBinaryArgs args);

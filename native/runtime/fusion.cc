@@ -21,7 +21,7 @@ class Fuser {
       const Node& node = *nodes_[i];
       if (!needed_[i] || absorbed_[i] || !find_operator(node.op)->build) continue;
       FusedNode fused{&node, {}, node.outputs[0]};
-      if (find_operator(node.op)->fusion != Fusion::none && node.outputs.size() == 1) extend(fused);
+      if (may_extend(node)) extend(fused);
       for (const int value : node.outputs) ready_.insert(value);
       ready_.insert(fused.result);
       steps.push_back(std::move(fused));
@@ -58,6 +58,13 @@ class Fuser {
     return nodes_[index];
   }
 
+  bool may_extend(const Node& node) const {
+    if (find_operator(node.op)->fusion == Fusion::none || node.outputs.size() != 1) return false;
+    // Of the many forms of a DequantizeLinear, the kernel's: bytes with one scale.
+    return node.op != "DequantizeLinear" || (dtype_size(info(node.inputs[0]).dtype) == 1 && element_count(info(node.inputs[1]).shape) == 1 &&
+                                             info(node.inputs[1]).dtype == DType::float32);
+  }
+
   void extend(FusedNode& fused) {
     const bool affine = find_operator(fused.node->op)->fusion == Fusion::affine;
     size_t next = 0;
@@ -90,7 +97,8 @@ class Fuser {
 
   // One number per channel: per column of a product, per output channel of a convolution.
   bool is_bias(const FusedNode& fused, int value) const {
-    if (fused.epilogue.bias != kAbsent || fused.node->has_input(2) || !info(value).known) return false;
+    const bool has_bias = fused.node->op != "DequantizeLinear" && fused.node->has_input(2);
+    if (fused.epilogue.bias != kAbsent || has_bias || !info(value).known) return false;
     const Shape &shape = info(value).shape, &out = info(fused.result).shape;
     const size_t behind = fused.node->op == "Conv" ? out.size() - 2 : 0;  // dimensions after the channel
     if (out.size() < behind + 1 || shape.size() < behind + 1) return false;

@@ -11,6 +11,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/rows/rows.h"
 #include "runtime/attention.h"
+#include "runtime/byte_attention.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 
@@ -19,13 +20,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kScoreFloats = 8192;  // of a block: they stay in the first or second cache level with what they meet
-
-// A tensor of four dimensions, seen in the order of its mathematics.
-struct View {
-  std::array<int64_t, 4> size{}, stride{};
-
-  int64_t offset(int64_t batch, int64_t head) const { return batch * stride[0] + head * stride[1]; }
-};
 
 View view_of(const Node& node, const Shape& shape, const std::vector<int64_t>& perm) {
   if (shape.size() != 4 || perm.size() != 4) throw ShapeError(node.label() + ": a tensor of shape " + shape_text(shape) + " in attention");
@@ -44,16 +38,6 @@ View mask_view(const Node& node, Shape shape) {
   shape.insert(shape.begin(), 4 - shape.size(), 1);
   return view_of(node, shape, {0, 1, 2, 3});
 }
-
-struct Attention {
-  View q, k, v, mask, out;
-  int64_t batch = 0, heads = 0, rows = 0, columns = 0, depth = 0, width = 0;  // B, H, S, T, D, E
-  float scale = 1;
-  bool has_mask = false, replaces_nan = false;
-  std::array<Rounding, kAttentionPlaces> rounding;
-
-  const Rounding& at(AttentionPlace place) const { return rounding[static_cast<size_t>(place)]; }
-};
 
 int64_t common(const Node& node, std::initializer_list<int64_t> sizes) {
   int64_t result = 1;
@@ -212,7 +196,9 @@ void one_head(const HeadPlan& p, const Pointers& at, int64_t batch, int64_t head
 }
 
 Step build_attention(Build& b) {
-  HeadPlan p{attention_of(b.node, b.shape(0), b.shape(1), b.shape(2), b.has(3) ? &b.shape(3) : nullptr), &fastest(kGemmKernels, b.isa)};
+  const Attention a = attention_of(b.node, b.shape(0), b.shape(1), b.shape(2), b.has(3) ? &b.shape(3) : nullptr);
+  if (bytes_hold(a)) return byte_attention_step(b, a);
+  HeadPlan p{a, &fastest(kGemmKernels, b.isa)};
   p.binary = fastest(kBinaryKernels, b.isa).run;
   p.softmax = fastest(kSoftmaxKernels, b.isa).run;
   p.round = fastest(kRoundKernels, b.isa).run;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "runtime/errors.h"
+#include "runtime/integer_product.h"
 #include "runtime/loops.h"
 #include "runtime/window_nd.h"
 
@@ -153,6 +154,7 @@ int64_t matrix_at(const Shape& batch, const Shape& own, int64_t index) {
 }
 
 Step build_matmul(Build& b) {
+  if (has_integer_product(b)) return integer_product_step(b);
   const Operands o = operands(b.node);
   const Matrices p = matrices_of(b.node, b.shape(0), b.shape(o.b));
   const Slot row = b.scratch(p.k * 2), right = b.scratch(p.k * p.n * 2), sums = b.scratch(p.n * 4);

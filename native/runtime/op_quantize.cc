@@ -113,12 +113,13 @@ Step quantize_step(Build& b, const Scales& s) {
 template <class T>
 inline constexpr bool kIsNarrow = std::is_integral_v<T> && sizeof(T) <= 2;  // 8 or 16 bits
 
-// The share of one thread, in elements.
-constexpr int64_t kChunk = 8192;
+constexpr int64_t kChunk = 8192;  // elements that a thread takes at a time
 
+// Calls f(begin, end) for pieces of n elements that are whole rows.
 template <class Function>
-void each_chunk(const Run& run, int64_t n, const Function& f) {
-  run.pool->share((n + kChunk - 1) / kChunk, [&](int64_t begin, int64_t end, int) { f(begin * kChunk, std::min(end * kChunk, n)); });
+void each_chunk(const Run& run, int64_t n, int64_t row, const Function& f) {
+  const int64_t chunk = std::max<int64_t>(kChunk / row, 1) * row;
+  run.pool->share((n + chunk - 1) / chunk, [&](int64_t begin, int64_t end, int) { f(begin * chunk, std::min(end * chunk, n)); });
 }
 
 bool is_byte(DType type) { return type == DType::uint8 || type == DType::int8; }
@@ -132,19 +133,35 @@ Step byte_quantize_step(Build& b) {
   const auto& kernel = fastest(kByteQuantizeKernels, b.isa);
   const bool is_signed = b.outputs[0]->dtype == DType::int8;
   return {[=, n = element_count(b.shape(0)), quantize = kernel.run, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
-            each_chunk(run, n, [&](int64_t begin, int64_t end) {
+            each_chunk(run, n, 1, [&](int64_t begin, int64_t end) {
               quantize({end - begin, run.at<float>(x) + begin, *run.at<float>(scale), point_of(run, zero, is_signed), is_signed, run.at<uint8_t>(y) + begin});
             });
           },
           kernel.name, ""};
 }
 
+// With what was fused into it. Threads share rows, or where no bias belongs to columns, pieces of one long row.
 Step byte_dequantize_step(Build& b) {
   const auto& kernel = fastest(kByteDequantizeKernels, b.isa);
-  const bool is_signed = b.inputs[0]->dtype == DType::int8;
-  return {[=, n = element_count(b.shape(0)), dequantize = kernel.run, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
-            each_chunk(run, n, [&](int64_t begin, int64_t end) {
-              dequantize({end - begin, run.at<uint8_t>(x) + begin, *run.at<float>(scale), point_of(run, zero, is_signed), is_signed, run.at<float>(y) + begin});
+  const int64_t count = element_count(b.shape(0)), row = b.epilogue.bias == kAbsent ? 1 : b.shape(0).back();
+  ByteDequantizeArgs fixed;
+  fixed.is_signed = b.inputs[0]->dtype == DType::int8;
+  fixed.low = b.epilogue.low;
+  fixed.high = b.epilogue.high;
+  if (b.epilogue.residual != kAbsent) b.in_place.push_back(b.epilogue.residual);
+  return {[=, dequantize = kernel.run, x = b.in(0), scale = b.in(1), zero = b.in(2), bias = b.optional(b.epilogue.bias),
+           residual = b.optional(b.epilogue.residual), y = b.out()](const Run& run) {
+            each_chunk(run, count, row, [&](int64_t begin, int64_t end) {
+              ByteDequantizeArgs a = fixed;
+              a.n = bias == kNoSlot ? end - begin : row;
+              a.rows = (end - begin) / a.n;
+              a.x = run.at<uint8_t>(x) + begin;
+              a.scale = *run.at<float>(scale);
+              a.zero = point_of(run, zero, a.is_signed);
+              a.y = run.at<float>(y) + begin;
+              a.bias = run.at<float>(bias);
+              a.residual = residual == kNoSlot ? nullptr : run.at<float>(residual) + begin;
+              dequantize(a);
             });
           },
           kernel.name, ""};
@@ -219,7 +236,7 @@ Step build_dequantize(Build& b) {
 
 constexpr Operator kOperators[] = {
     {"QuantizeLinear", 2, 3, " axis block_size output_dtype precision saturate ", quantize_types, infer_linear, build_quantize},
-    {"DequantizeLinear", 2, 3, " axis block_size output_dtype ", dequantize_types, infer_linear, build_dequantize},
+    {"DequantizeLinear", 2, 3, " axis block_size output_dtype ", dequantize_types, infer_linear, build_dequantize, Fusion::affine},
 };
 
 }  // namespace

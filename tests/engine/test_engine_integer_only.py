@@ -218,6 +218,25 @@ def test_a_file_holds_it():
     np.testing.assert_array_equal(Engine(unpack(pack(program)))(x), reference(x, weights))
 
 
+@pytest.mark.parametrize("isa", _native.machine_isas())
+@pytest.mark.parametrize("given", [np.uint8, np.int8])
+@pytest.mark.parametrize("weight", [np.uint8, np.int8])
+@pytest.mark.parametrize(("rows", "depth", "width"), [(1, 1, 1), (3, 7, 5), (17, 64, 33), (40, 130, 70)])
+def test_products_with_constant_weights(isa, given, weight, rows, depth, width):
+    x, w = numbers(rows, (2, rows, depth), given), numbers(depth, (depth, width), weight)
+    for zeros in ((), (given(5),), (given(100), weight(7))):
+        names = tuple(f"z{i}" for i in range(len(zeros)))
+        product = Operation("MatMulInteger", ("x", "w", *names), ("y",), {}, "n")
+        stored = {"w": Dense(w), **{n: Dense(np.asarray(z)) for n, z in zip(names, zeros, strict=True)}}
+        program = Program((Port("x", x.dtype.name, ("b", rows, depth)),), (Port("y", "int32", None),), (product,),
+                          stored, {"": 18})  # fmt: skip
+        points = [int(z) for z in (*zeros, 0, 0)][:2]
+        engine = Engine(program, isa=isa)
+        wanted = (x.astype(np.int64) - points[0]) @ (w.astype(np.int64) - points[1])
+        np.testing.assert_array_equal(engine(x), wanted)
+        assert engine.explain()[0].kernel == f"qgemm/{isa}"
+
+
 _ONE, _ROW, _TABLE = np.zeros(3, np.int8), np.zeros(3, np.int32), np.zeros((3, 4), np.int32)
 _PAIR, _ONES = [np.int32(1), np.int32(0)], [np.ones(3, np.int32)] * 2
 BROKEN = {

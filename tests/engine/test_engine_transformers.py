@@ -98,7 +98,7 @@ def test_layer_normalization(isa, squared):
     )
 
 
-def attention(mask=None, rounding=False, turned="0231", keeps_heads=False, nan=False):
+def attention(mask=None, rounding=False, turned="0231", keeps_heads=False, nan=False, byte=np.uint8):
     """Nodes of attention over (batch, rows, heads x depth), and their constants."""
     nodes, constants = (
         [],
@@ -108,7 +108,10 @@ def attention(mask=None, rounding=False, turned="0231", keeps_heads=False, nan=F
     def rounded(name, scale, zero=120):
         if not rounding:
             return name
-        constants[f"{name}_s"], constants[f"{name}_z"] = np.float32(scale), np.uint8(zero)
+        constants[f"{name}_s"], constants[f"{name}_z"] = (
+            np.float32(scale),
+            byte(zero - (128 if byte is np.int8 else 0)),
+        )
         nodes.append(("QuantizeLinear", f"{name} {name}_s {name}_z", f"{name}_q", {}))
         nodes.append(("DequantizeLinear", f"{name}_q {name}_s {name}_z", f"{name}_r", {}))
         return f"{name}_r"
@@ -181,12 +184,22 @@ def test_attention_of_any_length(rows, threads):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_attention_that_rounds_to_bytes(isa):
+@pytest.mark.parametrize("byte", [np.uint8, np.int8])
+@pytest.mark.parametrize("rows", [1, 7, 40, 131])
+def test_attention_that_rounds_to_bytes(isa, byte, rows):
     """Differences are whole steps of the output's rounding, and rare: sums round differently near a half."""
-    model, given, engine = run_attention(isa, 40, rounding=True)
-    difference = np.abs(engine(*given.values()) - ReferenceEvaluator(model).run(None, given)[0])
-    assert difference.max() < 0.0201 and (difference > 1e-5).mean() < 0.02
-    assert [step.operator for step in engine.explain()] == ["gossamer.Attention"]
+    masks = [None, CAUSAL[:rows, :rows]] if rows <= 40 else [None]
+    for mask in masks:
+        model, given, engine = run_attention(isa, rows, rounding=True, byte=byte, mask=mask)
+        difference = np.abs(engine(*given.values()) - ReferenceEvaluator(model).run(None, given)[0])
+        assert difference.max() < 0.0201 and (difference > 1e-5).mean() < 0.02
+        assert [step.operator for step in engine.explain()] == ["gossamer.Attention"]
+        assert engine.explain()[0].kernel.startswith("attention of qgemm")
+
+
+def test_threads_share_attention_of_bytes():
+    model, given, engine = run_attention(None, 90, rounding=True)
+    assert np.array_equal(engine(*given.values()), Engine(load(model), threads=2)(*given.values()))
 
 
 def test_attention_without_the_last_transposition():

@@ -16,9 +16,12 @@ inline void byte_quantize_reference(const ByteQuantizeArgs& a) {
 }
 
 inline void byte_dequantize_reference(const ByteDequantizeArgs& a) {
-  for (int64_t i = 0; i < a.n; ++i) {
+  for (int64_t i = 0; i < a.rows * a.n; ++i) {
     const int q = a.is_signed ? static_cast<int8_t>(a.x[i]) : a.x[i];
-    a.y[i] = static_cast<float>(q - a.zero) * a.scale;
+    const float residual = a.residual ? a.residual[i] : 0;
+    float x = std::fma(static_cast<float>(q - a.zero), a.scale, a.bias ? a.bias[i % a.n] : residual);
+    if (a.bias && a.residual) x += residual;
+    a.y[i] = x < a.low ? a.low : x > a.high ? a.high : x;
   }
 }
 

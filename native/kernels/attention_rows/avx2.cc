@@ -1,0 +1,8 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx2_int.h"
+
+#include "kernels/attention_rows/body.h"
+
+void gossamer::byte_softmax_avx2(const ByteSoftmaxArgs& args) { byte_softmax(args); }
+void gossamer::sum_rows_avx2(const SumRowsArgs& args) { sum_rows(args); }
+#endif

@@ -1,0 +1,8 @@
+#if defined(__x86_64__)
+#include "kernels/simd/avx512_int.h"
+
+#include "kernels/attention_rows/body.h"
+
+void gossamer::byte_softmax_avx512(const ByteSoftmaxArgs& args) { byte_softmax(args); }
+void gossamer::sum_rows_avx512(const SumRowsArgs& args) { sum_rows(args); }
+#endif
