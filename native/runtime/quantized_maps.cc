@@ -134,7 +134,14 @@ bool lookup(CellRewriter& r, const Node& node) {
   return true;
 }
 
-// The same between tensors that are no cells. int8 tensors keep their sign.
+// A table of bytes seen as unsigned ones, for bytes as they are in tensors that are no cells.
+std::vector<uint8_t> in_own_sign(const std::vector<uint8_t>& table, const Quantization& from, const Quantization& to) {
+  std::vector<uint8_t> own(256);
+  for (size_t i = 0; i < 256; ++i) own[i] = static_cast<uint8_t>(table[i ^ (from.is_signed ? 128u : 0u)] ^ (to.is_signed ? 128u : 0u));
+  return own;
+}
+
+// The same between tensors that are no cells.
 bool lookup_bytes(CellRewriter& r, const Node& node) {
   const auto input = r.patterns.mapped_input(node, 0);
   const auto x = input ? r.patterns.quantized(node.inputs[*input]) : std::nullopt;
@@ -142,14 +149,26 @@ bool lookup_bytes(CellRewriter& r, const Node& node) {
   const Tail tail = r.patterns.tail(node.outputs[0]);
   if (!tail.quantization) return false;
   const auto table = r.patterns.table(node, *input, *x, tail, r.isa);
-  const size_t from = x->is_signed ? 128 : 0;
-  const uint8_t to = tail.quantization->is_signed ? 128 : 0;
-  std::vector<uint8_t> own(256);
-  for (size_t i = 0; i < 256; ++i) own[i] = table[i ^ from] ^ to;
-  Node step = lookup_node(r, node, x->value, own);
+  Node step = lookup_node(r, node, x->value, in_own_sign(table, *x, *tail.quantization));
   step.attributes["signed"] = int64_t{tail.quantization->is_signed};
   step.outputs = {tail.value};
   r.absorb(tail.nodes);
+  r.emit(std::move(step));
+  return true;
+}
+
+// From one quantization to another without anything between them.
+bool requantize_bytes(CellRewriter& r, const Node& node) {
+  const auto to = r.patterns.quantization(node);
+  const auto x = to ? r.patterns.quantized(node.inputs[0]) : std::nullopt;
+  if (!x || r.in_cells(x->value)) return false;
+  Tail tail;
+  tail.quantization = to;
+  tail.low = 0;
+  tail.high = 255;
+  Node step = lookup_node(r, node, x->value, in_own_sign(requantized(*x, tail), *x, *to));
+  step.attributes["signed"] = int64_t{to->is_signed};
+  step.outputs = node.outputs;
   r.emit(std::move(step));
   return true;
 }
@@ -271,6 +290,7 @@ bool rewrite_map(CellRewriter& r, const Node& node) {
   if (node.op == "ReduceMean" || node.op == "GlobalAveragePool") return mean(r, node);
   if (node.op == "Concat") return concat(r, node);
   if (node.op == "Pad") note_padding(r, node);
+  if (node.op == "QuantizeLinear") return requantize_bytes(r, node);
   return move(r, node) || lookup(r, node) || lookup_bytes(r, node);
 }
 
