@@ -86,9 +86,10 @@ static void bind_builder(nb::module_& m) {
 // gossamer.Engine's native half: an engine and NumPy's `empty`, which makes the outputs.
 class NativeEngine {
  public:
-  NativeEngine(engine::ModelBuilder& builder, int threads, const std::string& isa, bool autotune)
+  NativeEngine(engine::ModelBuilder& builder, int threads, const std::string& isa, bool autotune, bool bf16)
       : engine_(builder.take(), threads, *engine::isa_from_name(isa),
-                autotune ? std::make_unique<engine::Tuner>(engine::default_tuner_file()) : nullptr),
+                autotune ? std::make_unique<engine::Tuner>(engine::default_tuner_file()) : nullptr,
+                bf16 ? engine::Precision::bf16 : engine::Precision::float32),
         empty_(nb::module_::import_("numpy").attr("empty")) {
     for (const int value : engine_.model().outputs) {
       types_.push_back(nb::str(engine::dtype_name(engine_.model().values[static_cast<size_t>(value)].dtype)));
@@ -215,8 +216,8 @@ void bind_engine(nb::module_& m) {
   bind_builder(m);
   m.def("operators", engine::operator_names);
   nb::class_<NativeEngine>(m, "NativeEngine")
-      .def(nb::init<engine::ModelBuilder&, int, const std::string&, bool>(), nb::arg("builder"), nb::arg("threads"),
-           nb::arg("isa"), nb::arg("autotune") = false)
+      .def(nb::init<engine::ModelBuilder&, int, const std::string&, bool, bool>(), nb::arg("builder"), nb::arg("threads"),
+           nb::arg("isa"), nb::arg("autotune") = false, nb::arg("bf16") = false)
       .def("run", &NativeEngine::run, nb::arg("inputs"), nb::arg("repeats") = 1)
       .def("profile", &NativeEngine::profile, nb::arg("inputs"), nb::arg("runs"))
       .def("explain", &NativeEngine::explain, nb::arg("inputs"))

@@ -265,6 +265,7 @@ void bind_kernels(nb::module_& m) {
     return rows;
   });
   bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
+  bind_check<engine::GemmArgs>(m, "check_bf16", engine::check_bf16, gemm_fields);
   bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
   bind_check<engine::Col2imArgs>(m, "check_col2im", engine::check_col2im, col2im_fields);
   bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);

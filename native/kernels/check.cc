@@ -1,6 +1,7 @@
 #include "kernels/check.h"
 
 #include "kernels/attention_rows/reference.h"
+#include "kernels/bf16/reference.h"
 #include "kernels/bytes/reference.h"
 #include "kernels/cells/cells.h"
 #include "kernels/codebook/reference.h"
@@ -53,6 +54,7 @@ void check_method(const ConvMethod& method, const ConvKernel& row, ConvArgs args
 std::vector<RowName> kernel_rows() {
   std::vector<RowName> all;
   add_rows(kGemmKernels, all);
+  add_rows(kBf16Kernels, all);
   add_rows(kCodebookKernels, all);
   for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
   add_rows(kPeakFloatKernels, all);
@@ -93,6 +95,30 @@ void check_gemm(const std::string& name, GemmArgs args) {
   std::vector<float> packed(static_cast<size_t>(packed_size(args.k, args.n, row->tile.width)));
   pack_b(args.k, args.n, args.b, args.n, 1, row->tile.width, packed.data());
   args.b = packed.data();
+  take_all(args, row->tile);
+  row->run(args);
+}
+
+void check_bf16(const std::string& name, GemmArgs args) {
+  const Bf16Kernel* row = find_row(kBf16Kernels, name);
+  if (!row) return bf16_gemm_reference(args);
+  const int64_t pairs = bf16_pairs(args.k);
+  std::vector<uint32_t> left(static_cast<size_t>(args.m * pairs)), right(static_cast<size_t>(packed_size(pairs, args.n, row->tile.width)));
+  for (int64_t i = 0; i < args.m; ++i) {
+    const float* x = args.a + i * args.a_row;
+    uint32_t* to = left.data() + i * pairs;
+    if (args.a_k != 1) {
+      pack_bf16_row(args.k, x, args.a_k, to, 1);
+      continue;
+    }
+    row->round({x, x + 1, 2, args.k / 2, to});
+    if (args.k % 2) row->round({x + args.k - 1, nullptr, 1, 1, to + args.k / 2});
+  }
+  pack_bf16(args.k, args.n, args.b, args.n, 1, 1.0f, row->tile.width, right.data());
+  args.k = args.a_row = pairs;
+  args.a_k = 1;
+  args.a = reinterpret_cast<const float*>(left.data());
+  args.b = reinterpret_cast<const float*>(right.data());
   take_all(args, row->tile);
   row->run(args);
 }

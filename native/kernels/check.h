@@ -35,6 +35,7 @@ std::vector<RowName> kernel_rows();
 // `row`: a name of kernel_rows(), or "family/reference". std::invalid_argument for another name, or for an instruction
 // set that this machine lacks. Matrices and weights are row-major as the reference.h of the family has them.
 void check_gemm(const std::string& row, GemmArgs args);
+void check_bf16(const std::string& row, GemmArgs args);
 void check_codebook(const std::string& row, CodebookArgs args);
 void check_conv(const std::string& row, ConvArgs args);  // a row of any method of convolution
 void check_col2im(const std::string& row, Col2imArgs args);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "kernels/conv/method.h"
+#include "runtime/bf16.h"
 #include "runtime/sparse_conv.h"
 
 namespace gossamer {
@@ -120,6 +121,8 @@ std::string question_of(const Build& b, const ConvShape& s, const std::vector<Wa
   return text + " zeros " + std::to_string(std::count(weights, weights + s.out_channels * s.depth(), 0.0f));
 }
 
+void add_note(Step& step, const std::string& note) { step.note += (step.note.empty() ? "" : "; ") + note; }
+
 constexpr double kFarOff = 4;  // ways estimated to take so many times as long as the best one are not measured
 
 Step tuned_step(Build& b, const ConvShape& s, std::vector<Way> ways) {
@@ -129,11 +132,16 @@ Step tuned_step(Build& b, const ConvShape& s, std::vector<Way> ways) {
   for (const Way& way : ways) names.push_back(way.name);
   const size_t best = b.tuner->fastest(question_of(b, s, ways), names, [&](size_t i) { return measure(b, ways[i]); });
   Step step = ways[best].build(b);
-  if (best != 0) step.note += (step.note.empty() ? "" : "; ") + std::string("measured: faster than ") + names[0];
+  if (best != 0) add_note(step, "measured: faster than " + names[0]);
   return step;
 }
 
 }  // namespace
+
+bool is_product(const ConvShape& s) {
+  const bool single = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
+  return single && s.groups == 1 && s.in_h == s.out_h && s.in_w == s.out_w && s.pad_top == 0 && s.pad_left == 0;
+}
 
 void merge_rows(ConvShape& s) {
   constexpr int64_t kMostMerged = 1024;  // pixels
@@ -147,8 +155,12 @@ void merge_rows(ConvShape& s) {
 }
 
 Step conv_step(Build& b, const ConvShape& shape) {
+  const bool bf16 = b.precision == Precision::bf16;
+  if (bf16 && is_product(shape)) return bf16_conv_step(b, shape);
   const std::vector<Way> ways = ways_of(b, shape);
-  return b.tuner && ways.size() > 1 ? tuned_step(b, shape, ways) : ways[0].build(b);
+  Step step = b.tuner && ways.size() > 1 ? tuned_step(b, shape, ways) : ways[0].build(b);
+  if (bf16) add_note(step, "float32: only convolutions by single pixels have bfloat16");
+  return step;
 }
 
 }  // namespace gossamer

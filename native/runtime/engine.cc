@@ -17,8 +17,8 @@ int64_t bytes_of(const Port& port, std::span<const int64_t> sizes) {
 
 }  // namespace
 
-Engine::Engine(Model model, int threads, Isa isa, std::unique_ptr<Tuner> tuner)
-    : model_(std::move(model)), isa_(isa), pool_(threads), tuner_(std::move(tuner)) {
+Engine::Engine(Model model, int threads, Isa isa, std::unique_ptr<Tuner> tuner, Precision precision)
+    : model_(std::move(model)), isa_(isa), pool_(threads), tuner_(std::move(tuner)), precision_(precision) {
   prepare(model_, isa_);
   cache_.reserve(kMostPlans + 1);
   plan_for_one();
@@ -120,7 +120,7 @@ Engine::Cached Engine::make(std::span<const Given> inputs) {
       values.back().content = std::move(content);
     }
     try {
-      auto plan = make_plan(model_, values, isa_, pool_.threads(), packed_, tuner_.get());
+      auto plan = make_plan(model_, values, isa_, pool_.threads(), packed_, tuner_.get(), precision_);
       return {std::move(values), std::move(plan)};
     } catch (const NeedsInputs& needs) {
       decide_by(needs, inputs);

@@ -12,7 +12,7 @@ class Engine {
   // Plans for a batch of one right away where only the first dimension of the inputs is open, so that what cannot run is
   // found while loading. ModelError, Unsupported.
   // `tuner`: measures which way of computing a step is the fastest; nothing: chosen by rule.
-  Engine(Model model, int threads, Isa isa, std::unique_ptr<Tuner> tuner = nullptr);
+  Engine(Model model, int threads, Isa isa, std::unique_ptr<Tuner> tuner = nullptr, Precision precision = Precision::float32);
 
   // What a call gives for one input.
   struct Given {
@@ -48,6 +48,7 @@ class Engine {
   ThreadPool pool_;
   PackedWeights packed_;
   const std::unique_ptr<Tuner> tuner_;
+  const Precision precision_;
   std::mutex cache_mutex_, planning_mutex_;
   std::set<size_t> deciding_;  // inputs whose content shapes or branches depend on, as far as is known
   std::vector<Cached> cache_;  // last used first

@@ -87,6 +87,9 @@ class PackedWeights {
   std::map<std::string, Memory> made_;
 };
 
+// In what products of floats with constant weights are computed where a kernel has it: bf16 rounds both factors.
+enum class Precision { float32, bf16 };
+
 // Plan time: everything that an operator needs to make its step.
 class Build {
  public:
@@ -111,6 +114,7 @@ class Build {
   int out_value(size_t i) const { return i == 0 ? result : node.outputs[i]; }
   int result = kAbsent;  // the value that the step writes: the last fused node's output
   Tuner* tuner = nullptr;  // measures where there are several ways; null: the way is chosen by rule
+  Precision precision = Precision::float32;
   Slot optional(int value) const { return value == kAbsent ? kNoSlot : slot_of(value); }
   const Constant* constant(size_t i) const { return has(i) ? model.constant(node.inputs[i]) : nullptr; }
   const float* known_floats(size_t i) const;  // null where not known

@@ -4,6 +4,7 @@
 
 #include "kernels/codebook/codebook.h"
 #include "kernels/gemm/gemm.h"
+#include "runtime/bf16.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/pack.h"
@@ -83,6 +84,34 @@ Step constant_product(Build& b, const Product& p, const GemmKernel& kernel) {
             share_product(run, g, tile, run_rows);
           },
           kernel.name, "", p.m * p.n * p.k};
+}
+
+// Rows of A are rounded in every run, B once.
+Step bf16_product(Build& b, const Product& p) {
+  const Bf16Kernel& kernel = fastest(kBf16Kernels, b.isa);
+  const int64_t pairs = bf16_pairs(p.k), size = packed_size(pairs, p.n, kernel.tile.width);
+  const std::string key = "bf16:" + std::to_string(b.node.inputs[1]) + ":" + std::to_string(p.b_n) + ":" + std::to_string(p.alpha);
+  const auto packed = b.packed.get(key, [&] {
+    Tensor memory = make_tensor(DType::uint32, {size});
+    pack_bf16(p.k, p.n, b.known_floats(1), p.b_k, p.b_n, p.alpha, kernel.tile.width, memory.as<uint32_t>());
+    return memory.data;
+  });
+  GemmArgs fixed = gemm_args(p, b.epilogue);
+  fixed.k = fixed.a_row = pairs;
+  const Slot a = b.in(0), c = b.out(), rounded = b.scratch(p.m * pairs * 4);
+  return {[=, kernel = &kernel](const Run& run) {
+            uint32_t* to = run.at<uint32_t>(rounded);
+            const float* from = run.at<float>(a);
+            run.pool->share(p.m, [&](int64_t begin, int64_t end, int) {
+              for (int64_t i = begin; i < end; ++i) round_to_pairs(*kernel, from + i * p.k, p.k, to + i * pairs);
+            });
+            GemmArgs g = fixed;
+            set_pointers(g, run, p, a, c);
+            g.a = reinterpret_cast<const float*>(to);
+            g.b = static_cast<const float*>(packed.get());
+            share_product(run, g, kernel->tile, kernel->run);
+          },
+          kernel.name, bf16_note(b.isa), p.m * p.n * p.k, size * 4};
 }
 
 Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
@@ -173,6 +202,8 @@ Step build_product(Build& b, const Product& p) {
   }
   if (!b.known_floats(1)) return dynamic_product(b, p, kernel);
   if (!p.b_offsets.empty()) return dynamic_product(b, p, kernel);
+  const bool rows = p.a_k == 1 && p.a_row == p.k;
+  if (b.precision == Precision::bf16 && rows) return bf16_product(b, p);
   Step step = constant_product(b, p, kernel);
   if (const Constant* w = b.constant(1)) step.note = w->note;
   return step;

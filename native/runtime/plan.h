@@ -55,6 +55,6 @@ class Plan {
 
 // `tuner`: null: how each step is computed is chosen by rule.
 std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<InputValue>& inputs, Isa isa, int threads,
-                                      PackedWeights& packed, Tuner* tuner);
+                                      PackedWeights& packed, Tuner* tuner, Precision precision);
 
 }  // namespace gossamer

@@ -13,8 +13,8 @@ namespace {
 
 class Planner {
  public:
-  Planner(const Model& model, Isa isa, int threads, PackedWeights& packed, Tuner* tuner)
-      : model_(model), isa_(isa), threads_(threads), packed_(packed), tuner_(tuner), plan_(std::make_shared<Plan>()) {
+  Planner(const Model& model, Isa isa, int threads, PackedWeights& packed, Tuner* tuner, Precision precision)
+      : model_(model), isa_(isa), threads_(threads), packed_(packed), tuner_(tuner), precision_(precision), plan_(std::make_shared<Plan>()) {
   }
 
   std::shared_ptr<const Plan> plan(const std::vector<InputValue>& inputs) {
@@ -91,7 +91,7 @@ class Planner {
     Build build{node, model_, isa_, threads_, reads_computed(node) ? alone : packed_, fused.epilogue, infos_of(node.inputs), outputs,
                 [this](int value) { return slot_of(value); },
                 [this](int64_t bytes) { return add_slot({Place::arena}, bytes); },
-                [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_};
+                [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_, precision_};
     Step step = find_operator(node.op)->build(build);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));
@@ -193,6 +193,7 @@ class Planner {
   const int threads_;
   PackedWeights& packed_;
   Tuner* const tuner_;
+  const Precision precision_;
   std::shared_ptr<Plan> plan_;
   Analysis analysis_;
   std::map<int, Slot> slots_;
@@ -204,8 +205,8 @@ class Planner {
 }  // namespace
 
 std::shared_ptr<const Plan> make_plan(const Model& model, const std::vector<InputValue>& inputs, Isa isa, int threads,
-                                      PackedWeights& packed, Tuner* tuner) {
-  return Planner(model, isa, threads, packed, tuner).plan(inputs);
+                                      PackedWeights& packed, Tuner* tuner, Precision precision) {
+  return Planner(model, isa, threads, packed, tuner, precision).plan(inputs);
 }
 
 }  // namespace gossamer

@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "runtime/cell_conv.h"
+#include "runtime/conv_step.h"
 
 namespace gossamer {
 namespace {
 
-// Below this share of zeros no pattern is faster than dense weights. Those of groups are zero everywhere else, however.
+// Below this share of zeros no pattern is faster than dense weights. Those of groups are zero everywhere else, however, and
+// where the input is read as it lies dense weights are not slow either.
 constexpr double kLeastZeros = 0.4;
 
 const float* constant_floats(const Build& b, int value) {
@@ -35,7 +37,7 @@ std::optional<double> sparse_conv_cycles(const Build& b, const ConvShape& s) {
   if (!weights || (bias != kAbsent && !constant_floats(b, bias))) return std::nullopt;
   const int64_t count = element_count(b.shape(1)), zeros = std::count(weights, weights + count, 0.0f);
   const bool grouped = s.groups > 1 && s.in_channels > s.groups;
-  if (!grouped && static_cast<double>(zeros) < kLeastZeros * static_cast<double>(count)) return std::nullopt;
+  if (!grouped && !is_product(s) && static_cast<double>(zeros) < kLeastZeros * static_cast<double>(count)) return std::nullopt;
   const CellPlanes planes(s, s.in_channels, b.in_arena(b.in(0)));
   return sparse_cycles(s, planes, pack_cell_weights(s, planes, weights), fastest(kCellFloatKernels, b.isa).lanes);
 }

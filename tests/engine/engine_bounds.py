@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from fft_oracle import fft_magnitude, fft_roundings
 from torch import nn
 from torch.nn import functional
 from winograd_oracle import MATRICES, ROUNDINGS, winograd
@@ -78,7 +79,7 @@ def _residual(a: Tracked, b: Tracked) -> Tracked:
 def _affine(
     module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None, x: Tracked, extra: int
 ) -> Tracked:
-    """Equations (5), (7) and (12), of whichever way of computing it errs the most."""
+    """Equations (5), (7), (12) and (18), of whichever way of computing it errs the most."""
 
     def apply(w, b, v):
         if isinstance(module, nn.Linear):
@@ -91,6 +92,8 @@ def _affine(
         ways += [
             (weight.shape[1] + ROUNDINGS + extra, _winograd(module, weight, absolute, m)) for m in MATRICES
         ]
+    if isinstance(module, nn.Conv2d) and module.stride == (1, 1) and weight[0, 0].numel() >= 16:
+        ways.append((fft_roundings(weight.shape[1]) + extra, _fourier(module, weight, absolute)))
     rounding = [gamma(count) * magnitude(x.value.abs() + x.bound) for count, magnitude in ways]
     noise = [count / 3 * (UNIT * magnitude(x.value.abs())) ** 2 for count, magnitude in ways]
     return Tracked(
@@ -113,6 +116,19 @@ def _winograd(module: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None
     def magnitude(v: torch.Tensor) -> torch.Tensor:
         terms = winograd(v.numpy(), weight.numpy(), m, (top, left, top, left), absolute=True)
         return torch.from_numpy(terms) + (0 if bias is None else bias.view(-1, 1, 1))
+
+    return magnitude
+
+
+def _fourier(module: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None):
+    """Magnitudes as in equation (18)."""
+
+    def magnitude(v: torch.Tensor) -> torch.Tensor:
+        terms = torch.from_numpy(fft_magnitude(v.numpy(), weight.numpy(), module.groups))
+        shape = functional.conv2d(
+            v[:1], weight, None, module.stride, module.padding, module.dilation, module.groups
+        ).shape
+        return (terms + (0 if bias is None else bias.view(-1, 1, 1))).expand(-1, -1, *shape[2:])
 
     return magnitude
 

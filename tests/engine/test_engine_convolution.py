@@ -77,6 +77,9 @@ def convolution(channels, size, kernel, groups=1, **attributes):
         (convolution(64, 28, 3, groups=64), "depthwise"),
         (convolution(64, 28, 3, groups=8), "cell_floats"),
         (convolution(64, 28, 1, groups=16), "cell_floats"),
+        (convolution(64, 28, 7), "fft"),
+        (convolution(16, 40, 21, groups=16), "fft"),
+        (convolution(24, 28, 1), "cell_floats"),
         (convolution(2, 9, 2, pads=(0, 0, 0, 0)), "conv"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fft_oracle import fft_bound
 from kernel_calls import assert_within, both, call, floats, gamma, rows_of
 from winograd_oracle import MATRICES, ROUNDINGS, winograd
 
@@ -55,6 +56,21 @@ WINOGRAD = [
     (1, 1, 3, 2, 3, 3, (3, 3), (1, 1), (1, 1), (9, 9, 9, 9)),
     (2, 1, 100, 33, 30, 29, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
     (0, 1, 2, 2, 4, 4, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+]  # fmt: skip
+
+
+# As above, stride 1: tiles of every size, several of them, more than one block, signals of one dimension.
+FFT = [
+    (1, 1, 1, 1, 30, 30, (7, 7), (1, 1), (1, 1), (3, 3, 3, 3)),
+    (2, 1, 3, 5, 40, 70, (11, 9), (1, 1), (1, 1), (5, 4, 5, 4)),
+    (1, 6, 1, 1, 50, 50, (31, 31), (1, 1), (1, 1), (15, 15, 15, 15)),
+    (1, 2, 3, 6, 20, 33, (5, 5), (1, 1), (2, 3), (0, 1, 2, 3)),
+    (1, 1, 2, 3, 1, 9000, (1, 200), (1, 1), (1, 1), (0, 10, 0, 20)),
+    (2, 4, 1, 2, 1, 500, (1, 19), (1, 1), (1, 5), (0, 0, 0, 0)),
+    (1, 1, 7, 9, 33, 3, (17, 3), (1, 1), (1, 1), (8, 1, 8, 1)),
+    (1, 1, 30, 7, 100, 90, (6, 5), (1, 1), (1, 1), (2, 2, 3, 2)),
+    (1, 1, 2, 2, 4, 4, (4, 4), (1, 1), (1, 1), (9, 9, 9, 9)),
+    (0, 1, 2, 2, 9, 9, (5, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
 ]  # fmt: skip
 
 
@@ -142,8 +158,41 @@ def test_winograd_is_accurate_on_layers_as_networks_have_them(m, channels, size)
         assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("row", rows_of("depthwise") + rows_of("winograd4"))
+@pytest.mark.parametrize("case", FFT)
+@pytest.mark.parametrize("edge", [False, True])
+def test_fft(case, edge):
+    """Equation (18)."""
+    tensors, (sizes, shape) = inputs_of(case, edge), arguments_of(case)
+    bound = fft_bound(tensors["x"], tensors["weights"], case[1])
+    if edge:
+        bound = bound + gamma(3) * (np.abs(tensors["bias"])[:, None, None] + np.abs(tensors["residual"]))
+    for row in rows_of("fft"):
+        got, wanted = both(row, shape, **tensors, **sizes, **({"low": 0.0, "high": 6.0} if edge else {}))
+        assert_within(got, wanted, bound)
+
+
+def test_fft_is_accurate_on_layers_as_networks_have_them():
+    """Errors of no more than 1e-5 of the largest output; docs/numerics.md has a table."""
+    case = (1, 1, 64, 32, 28, 28, (7, 7), (1, 1), (1, 1), (3, 3, 3, 3))
+    tensors, (sizes, shape) = inputs_of(case, False), arguments_of(case)
+    tensors["x"] = np.maximum(tensors["x"], 0)
+    for row in rows_of("fft"):
+        got, wanted = both(row, shape, **tensors, **sizes)
+        assert np.abs(got - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("row", rows_of("fft"))
+def test_an_infinity_stays_in_its_image(row):
+    case = (2, 1, 1, 1, 12, 12, (5, 5), (1, 1), (1, 1), (2, 2, 2, 2))
+    tensors, (sizes, shape) = inputs_of(case, False), arguments_of(case)
+    tensors["x"][0, 0, 3, 3] = np.inf
+    got = call(row, np.empty(shape, np.float32), **tensors, **sizes)
+    assert np.isfinite(got[1]).all()
+    assert not np.isfinite(got[0, 0, 3, 3])
+
+
+@pytest.mark.parametrize("row", rows_of("depthwise") + rows_of("winograd4") + rows_of("fft"))
 def test_a_shape_that_a_method_does_not_fit_is_an_error(row):
-    sizes, shape = arguments_of(CONVOLUTIONS[1])
+    sizes, shape = arguments_of(CONVOLUTIONS[5])
     with pytest.raises(ValueError, match="does not fit"):
-        call(row, np.empty(shape, np.float32), **inputs_of(CONVOLUTIONS[1], False), **sizes)
+        call(row, np.empty(shape, np.float32), **inputs_of(CONVOLUTIONS[5], False), **sizes)

@@ -12,6 +12,7 @@ struct CodedRight {
   Centroids<kSmall> centroids;
   CodedRight moved(int64_t elements) const { return {codes + elements, centroids}; }
   V at(int64_t p, int64_t width, int64_t column) const { return centroids(codes + p * width + column); }
+  static V multiply(V a, V b, V sum) { return fma(a, b, sum); }
 };
 
 template <class Code, bool kSmall>

@@ -17,7 +17,7 @@ double streaming_cycles(double floats, double times) { return floats <= (128 << 
 double storing_cycles(const ConvShape& s) { return s.out_channels * s.pixels() > (512 << 10) ? 28 : 14; }
 
 std::span<const ConvMethod* const> conv_methods() {
-  static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kDirectConv, &kPackedConv};
+  static const ConvMethod* const all[] = {&kDepthwiseConv, &kWinograd2Conv, &kWinograd4Conv, &kWinograd6Conv, &kFftConv, &kDirectConv, &kPackedConv};
   return all;
 }
 

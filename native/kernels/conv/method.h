@@ -43,6 +43,7 @@ std::vector<const ConvMethod*> conv_candidates(const ConvShape& shape, Isa isa);
 extern const ConvMethod& kPackedConv;
 extern const ConvMethod& kDirectConv;
 extern const ConvMethod& kDepthwiseConv;
+extern const ConvMethod& kFftConv;
 extern const ConvMethod& kWinograd2Conv;
 extern const ConvMethod& kWinograd4Conv;
 extern const ConvMethod& kWinograd6Conv;

@@ -5,6 +5,7 @@
 
 #include "kernels/depthwise/depthwise.h"
 #include "kernels/simd/clamp.h"
+#include "kernels/simd/unrolled.h"
 
 namespace {
 
@@ -52,9 +53,26 @@ inline V load_lanes(const float* p, LanesOf<kStride> lanes) {
   else return V::load_even(p, lanes);
 }
 
+// The weights of a plane: in registers where there are enough of them.
+template <int kSize>
+struct Taps {
+  static constexpr bool kHeld = kSize == 3 && V::kLanes == 16;
+  const float* weights;
+  V held[kHeld ? kSize * kSize : 1];
+
+  explicit Taps(const float* w) : weights(w) {
+    if constexpr (kHeld) unrolled<kSize * kSize>([&](auto i) __attribute__((always_inline)) { held[i] = V::broadcast(w[i]); });
+  }
+  V operator[](int i) const {
+    if constexpr (kHeld) return held[i];
+    else return V::broadcast(weights[i]);
+  }
+};
+
 // kRows rows of one vector of outputs: every row of inputs is loaded once for all of them.
 template <int kSize, int kStride, int kRows>
-inline void block(const Plane& p, const Input& in, const LanesOf<kStride>* lanes, int64_t row, int64_t column) {
+[[gnu::always_inline]] inline void block(const Plane& p, const Taps<kSize>& taps, const Input& in, const LanesOf<kStride>* lanes,
+                                         int64_t row, int64_t column) {
   const gossamer::ConvShape& s = p.shape;
   V sum[kRows];
   for (int i = 0; i < kRows; ++i) sum[i] = V::broadcast(p.bias);
@@ -68,7 +86,7 @@ inline void block(const Plane& p, const Input& in, const LanesOf<kStride>* lanes
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
         const int u = r - i * kStride;
-        if (u >= 0 && u < kSize) sum[i] = fma(V::broadcast(p.weights[u * kSize + v]), x, sum[i]);
+        if (u >= 0 && u < kSize) sum[i] = fma(taps[u * kSize + v], x, sum[i]);
       }
     }
   }
@@ -77,20 +95,21 @@ inline void block(const Plane& p, const Input& in, const LanesOf<kStride>* lanes
 }
 
 template <int kSize, int kStride, int kRows>
-inline void row_of_blocks(const Plane& p, const Input& in, int64_t row) {
+[[gnu::always_inline]] inline void row_of_blocks(const Plane& p, const Taps<kSize>& taps, const Input& in, int64_t row) {
   for (int64_t column = 0; column < p.shape.out_w; column += V::kLanes) {
     LanesOf<kStride> lanes[kSize];
     for (int v = 0; v < kSize; ++v) lanes[v] = lanes_inside<kStride>(column, v - p.shape.pad_left, p.shape.in_w);
-    block<kSize, kStride, kRows>(p, in, lanes, row, column);
+    block<kSize, kStride, kRows>(p, taps, in, lanes, row, column);
   }
 }
 
 template <int kSize, int kStride>
 void plane_of_known_size(const Plane& p, const Input& in) {
+  const Taps<kSize> taps(p.weights);
   int64_t row = 0;
-  for (; row + kMostRows <= p.shape.out_h; row += kMostRows) row_of_blocks<kSize, kStride, kMostRows>(p, in, row);
-  for (; row + 2 <= p.shape.out_h; row += 2) row_of_blocks<kSize, kStride, 2>(p, in, row);
-  for (; row < p.shape.out_h; ++row) row_of_blocks<kSize, kStride, 1>(p, in, row);
+  for (; row + kMostRows <= p.shape.out_h; row += kMostRows) row_of_blocks<kSize, kStride, kMostRows>(p, taps, in, row);
+  for (; row + 2 <= p.shape.out_h; row += 2) row_of_blocks<kSize, kStride, 2>(p, taps, in, row);
+  for (; row < p.shape.out_h; ++row) row_of_blocks<kSize, kStride, 1>(p, taps, in, row);
 }
 
 using PlaneFunction = void (*)(const Plane&, const Input&);

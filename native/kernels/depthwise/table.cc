@@ -22,6 +22,12 @@ int64_t input_rows(const ConvShape& s, int64_t out_rows) {
   return (out_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
 }
 
+// As body.h's plane_function.
+bool reads_in_place(const ConvShape& s) {
+  const bool square = s.kernel_h == s.kernel_w && s.stride_h == s.stride_w && s.dilation_h == 1 && s.dilation_w == 1;
+  return square && s.stride_h <= 2 && (s.kernel_h == 3 || s.kernel_h == 5 || s.kernel_h == 7);
+}
+
 class Depthwise final : public ConvMethod {
  public:
   std::span<const ConvKernel> kernels() const override { return kDepthwiseKernels; }
@@ -29,9 +35,11 @@ class Depthwise final : public ConvMethod {
     return s.in_channels == s.groups && s.kernel_w <= kDepthwiseWidest && scratch(s, {4, 16}) <= kMostScratch;
   }
   double cycles(const ConvShape& s, Tile tile) const override {
-    const double vectors = static_cast<double>((s.out_w + tile.width - 1) / tile.width) * static_cast<double>(s.out_h);
-    const double taps = static_cast<double>(s.kernel_h * s.kernel_w);
-    return static_cast<double>(s.batch * s.out_channels) * (20 + vectors * (taps + 5));
+    const int64_t across = (s.out_w + tile.width - 1) / tile.width;
+    const double vectors = static_cast<double>(across * s.out_h), taps = static_cast<double>(s.kernel_h * s.kernel_w);
+    // From a band: loads that cross cache lines, or a single sum that waits for itself.
+    const double tap = reads_in_place(s) ? 1 : across == 1 ? 4 : 2.2;
+    return static_cast<double>(s.batch * s.out_channels) * (20 + vectors * (tap * taps + 5));
   }
   int64_t weights_size(const ConvShape& s, Tile) const override { return s.out_channels * s.depth(); }
   void pack(const ConvShape& s, const float* weights, Tile, float* packed) const override {

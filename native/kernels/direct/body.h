@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kWidth = kTile.width;
 constexpr int64_t kDepthBlock = 256;  // steps of K: 32 KiB of weights with AVX-512
 
-// kPixels pixels, kStride floats apart (0: known at run time), by a panel of kVectors. `first`: the sums start from zero.
+// kPixels pixels, kStride floats apart (0: known at run time), by a panel of kVectors. `first`: the sums start from zero. The
+// weights behind these are asked for: where pixels are few, they come from far away.
 template <int kPixels, int kStride, int kVectors>
 void direct_tile(int64_t depth, const float* x, int64_t stride, const int64_t* offsets, const float* w, float* sums, bool first) {
   constexpr int kPanel = kVectors * V::kLanes;
@@ -18,7 +19,10 @@ void direct_tile(int64_t depth, const float* x, int64_t stride, const int64_t* o
   unrolled<kPixels * kVectors>([&](auto i) __attribute__((always_inline)) { sum[i] = first ? V::zero() : V::load(sums + i * V::kLanes); });
   for (int64_t p = 0; p < depth; ++p, w += kPanel) {
     V weights[kVectors];
-    unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { weights[j] = V::load(w + j * V::kLanes); });
+    unrolled<kVectors>([&](auto j) __attribute__((always_inline)) {
+      weights[j] = V::load(w + j * V::kLanes);
+      if (j * V::kLanes % 16 == 0) __builtin_prefetch(w + depth * kPanel + j * V::kLanes, 0, 2);
+    });
     const float* from = x + offsets[p];
     unrolled<kPixels>([&](auto i) __attribute__((always_inline)) {
       const V scalar = V::broadcast(from[i * (kStride ? kStride : stride)]);

@@ -56,11 +56,12 @@ inline void tile_finish(const V (&sum)[kRows][kVectors], float* c, int64_t c_str
 }
 
 // The right factor of a tile, panels of `width` columns: moved(...) skips elements, at(...) is the vector of row p
-// that begins at `column`.
+// that begins at `column`; multiply(...) adds a product of elements.
 struct DenseRight {
   const float* b;
   DenseRight moved(int64_t elements) const { return {b + elements}; }
   V at(int64_t p, int64_t width, int64_t column) const { return V::load(b + p * width + column); }
+  static V multiply(V a, V b, V sum) { return fma(a, b, sum); }
 };
 
 // A(i, p) = a[i a_row + p a_k]; kPackedRows: a_row is 1 and known to the compiler.
@@ -81,7 +82,7 @@ void tile(int64_t k, const float* a, int64_t a_row, int64_t a_k, const Right& ri
     unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { vector[j] = right.at(p, kWidth, j * V::kLanes); });
     unrolled<kRows>([&](auto i) __attribute__((always_inline)) {
       const V scalar = V::broadcast(a[p * a_k + i * stride]);
-      unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { sum[s][i][j] = fma(scalar, vector[j], sum[s][i][j]); });
+      unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { sum[s][i][j] = Right::multiply(scalar, vector[j], sum[s][i][j]); });
     });
   };
   int64_t p = 0;

@@ -81,6 +81,8 @@ inline V if_less(V x, V y, V a, V b) {
 inline V abs(V x) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x.v)}; }
 inline V sqrt(V x) { return {_mm256_sqrt_ps(x.v)}; }
 inline V round(V x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline V upper_half(V x) { return {_mm256_and_ps(x.v, _mm256_castsi256_ps(_mm256_set1_epi32(-65536)))}; }
+inline V lower_half(V x) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.v), 16))}; }
 inline V power_of_two(V n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};

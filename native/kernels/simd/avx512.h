@@ -78,6 +78,8 @@ inline V if_less(V x, V y, V a, V b) {
 inline V abs(V x) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0f), x.v)}; }
 inline V sqrt(V x) { return {_mm512_sqrt_ps(x.v)}; }
 inline V round(V x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline V upper_half(V x) { return {_mm512_and_ps(x.v, _mm512_castsi512_ps(_mm512_set1_epi32(-65536)))}; }
+inline V lower_half(V x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x.v), 16))}; }
 inline V power_of_two(V n) {
   const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};

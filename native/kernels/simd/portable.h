@@ -92,6 +92,15 @@ inline V round(V x) {
   return x;
 }
 // 2^n for a whole number n in [-126, 127].
+// Each lane's upper or lower 16 bits as a float whose lower bits are zero: what bfloat16 stands for.
+inline V upper_half(V x) {
+  typedef uint32_t Bits __attribute__((vector_size(16)));
+  return {__builtin_bit_cast(V::Native, __builtin_bit_cast(Bits, x.v) & 0xffff0000u)};
+}
+inline V lower_half(V x) {
+  typedef uint32_t Bits __attribute__((vector_size(16)));
+  return {__builtin_bit_cast(V::Native, __builtin_bit_cast(Bits, x.v) << 16)};
+}
 inline V power_of_two(V n) {
   typedef int32_t Ints __attribute__((vector_size(16)));
   const Ints exponent = __builtin_convertvector(n.v, Ints);

@@ -20,6 +20,7 @@ struct StreamedRight {
     if (column % 16 == 0) __builtin_prefetch(b + p * width + column + ahead, 0, 3);
     return V::load(b + p * width + column);
   }
+  static V multiply(V a, V b, V sum) { return fma(a, b, sum); }
 };
 
 constexpr Tiles<kTile.rows, kTile.width / kLanes, false, StreamedRight> kProductTiles;
