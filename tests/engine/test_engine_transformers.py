@@ -185,7 +185,7 @@ def test_attention_of_any_length(rows, threads):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("byte", [np.uint8, np.int8])
-@pytest.mark.parametrize("rows", [1, 7, 40, 131])
+@pytest.mark.parametrize("rows", [1, 7, 40, 131, 1100])
 def test_attention_that_rounds_to_bytes(isa, byte, rows):
     """Differences are whole steps of the output's rounding, and rare: sums round differently near a half."""
     masks = [None, CAUSAL[:rows, :rows]] if rows <= 40 else [None]
