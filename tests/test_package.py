@@ -3,10 +3,15 @@
 import gossamer
 
 PUBLIC = [
+    "Blocks",
+    "Channels",
     "Cluster",
     "Elements",
     "Engine",
     "Finetune",
+    "Heads",
+    "Layers",
+    "NM",
     "Prune",
     "Repeat",
     "Result",

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from gossamer.engine import Engine as Engine
     from gossamer.graph import channel_groups as channel_groups
     from gossamer.graph.trace import trace as trace
+    from gossamer.prune import NM as NM
+    from gossamer.prune import Blocks as Blocks
+    from gossamer.prune import Channels as Channels
     from gossamer.prune import Elements as Elements
+    from gossamer.prune import Heads as Heads
+    from gossamer.prune import Layers as Layers
     from gossamer.prune import Prune as Prune
     from gossamer.quantize import Cluster as Cluster
     from gossamer.recipe import Repeat as Repeat
@@ -31,6 +36,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cluster": "gossamer.quantize",
     "Elements": "gossamer.prune",
+    "NM": "gossamer.prune",
+    "Layers": "gossamer.prune",
+    "Heads": "gossamer.prune",
+    "Channels": "gossamer.prune",
+    "Blocks": "gossamer.prune",
     "Engine": "gossamer.engine",
     "Finetune": "gossamer.train",
     "Prune": "gossamer.prune",

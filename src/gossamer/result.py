@@ -20,7 +20,18 @@ from gossamer import artifact, metrics
 from gossamer.artifact import Coding, Program, Smallest
 from gossamer.engine import Engine
 from gossamer.errors import CheckpointError, UnsupportedError
-from gossamer.graph import Graph, Note, Pass, check, fingerprint, from_state, record, to_state, trace
+from gossamer.graph import (
+    Graph,
+    Note,
+    Pass,
+    check,
+    explain_channels,
+    fingerprint,
+    from_state,
+    record,
+    to_state,
+    trace,
+)
 from gossamer.measure import Comparison, compare
 from gossamer.onnx import lower
 from gossamer.recipe import unroll
@@ -85,6 +96,12 @@ class Result:
             metric=None if self.task.metric is None else f"validation {metrics.title(self.task.metric)}",
             maximize=self.task.maximize,
         )
+
+    def explain(self) -> str:
+        """Which channels, neurons and heads of the network move together, one group a line: how many units it had and
+        has, its share of the parameters, and what made those stay that cannot be pruned.
+        """
+        return explain_channels(self.graph)
 
     def report(self, path: str | Path) -> None:
         """Write the report, one HTML page that needs nothing else. Measures first where that was not done yet."""

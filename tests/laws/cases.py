@@ -19,16 +19,19 @@ from gossamer.prune import (
     Blocks,
     Budget,
     Chance,
+    Channels,
     DirectRemoval,
     EarlyBird,
     Elements,
     ErdosRenyi,
     GeometricMedian,
     Global,
-    Gradual,
     GradientTimesWeight,
+    Gradual,
     GraSP,
+    Heads,
     LayerAdaptive,
+    Layers,
     Lottery,
     Macs,
     Magnitude,
@@ -58,6 +61,7 @@ PASSES = {
     "Prune uniform": gs.Prune(0.6),
     "Prune global": gs.Prune(0.6, allocate=Global(), overrides={"fc2": 0.2}),
     "Prune threshold": gs.Prune(0.8, allocate=StdThreshold()),
+    "Prune channels": gs.Prune(0.5, gs.Channels()),
     "Cluster": gs.Cluster(bits=3, overrides={"fc2": 2}),
     "Finetune": gs.Finetune(epochs=1),
     "Repeat": gs.Repeat(2, [gs.Prune(0.6), gs.Finetune(epochs=1)], ramp=Even()),
@@ -84,6 +88,7 @@ WITHOUT_STRENGTH = {Reinitialize, Scratch}
 
 # The four parts of Prune: what, by which measure, how much from where, when. All of them work with all others.
 GRANULARITIES = [Elements(), NM(1, 4), Blocks(2, 4)]
+STRUCTURED = [Channels(round_to=1), Heads(), Layers()]  # these remove instead of masking
 CRITERIA = [
     Magnitude(norm=2),
     Chance(),

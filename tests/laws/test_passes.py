@@ -106,6 +106,10 @@ def test_a_removed_weight_stays_exactly_zero_in_the_file(graph, after):
     program = artifact.unpack(artifact.pack(lower(PASSES[after](pruned, task()))))
     shipped = torch.from_numpy(weights.decode(program.weights["fc1.weight"]).copy())
     assert removed.sum() == removed.numel() // 2
+    if shipped.shape != removed.shape:  # whole rows are gone; the others are as they were
+        rows = (shipped[:, None] == pruned.get_submodule("fc1").weight[None]).all(2)
+        assert bool((rows.sum(1) == 1).all())
+        return
     assert bool((shipped[removed] == 0).all())
     assert bool((shipped[~removed] != 0).any())
 

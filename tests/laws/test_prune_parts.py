@@ -5,7 +5,7 @@ A new part without a row in cases.py fails here.
 
 import pytest
 import torch
-from cases import ALLOCATIONS, CRITERIA, DURING, GRANULARITIES, REWINDS, network, task
+from cases import ALLOCATIONS, CRITERIA, DURING, GRANULARITIES, REWINDS, STRUCTURED, network, task
 
 import gossamer as gs
 from gossamer.graph import effective, fingerprint, layers, record
@@ -26,7 +26,7 @@ from gossamer.train import During, Finetune
 
 NAMES = ("fc1.weight", "fc2.weight")
 FAMILIES = [
-    (Granularity, GRANULARITIES),
+    (Granularity, [*GRANULARITIES, *STRUCTURED]),
     (Criterion, CRITERIA),
     (Allocation, ALLOCATIONS),
     (During, DURING),
@@ -112,7 +112,7 @@ def test_every_schedule_at_every_granularity(graph, during, granularity):
     assert parse_recipe(dump_recipe([plan])) == [plan]
 
 
-@pytest.mark.parametrize("part", [*CRITERIA, *ALLOCATIONS, *GRANULARITIES, *REWINDS], ids=repr)
+@pytest.mark.parametrize("part", [*CRITERIA, *ALLOCATIONS, *GRANULARITIES, *STRUCTURED, *REWINDS], ids=repr)
 def test_every_part_is_written_and_read_back(part):
     field = {Criterion: "by", Allocation: "allocate", Granularity: "granularity"}
     name = next((field[base] for base in field if isinstance(part, base)), None)

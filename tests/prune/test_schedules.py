@@ -238,7 +238,9 @@ def test_reinitialize_draws_as_torch_does(graph, task):
     fresh, other = Reinitialize(1)(pruned, task), Reinitialize(2)(pruned, task)
     for name, inputs in (("fc1.weight", 10), ("fc2.weight", 16)):
         drawn = original(fresh, name)
-        assert float(drawn.detach().abs().max()) <= inputs**-0.5 and not torch.equal(drawn, original(other, name))
+        assert float(drawn.detach().abs().max()) <= inputs**-0.5 and not torch.equal(
+            drawn, original(other, name)
+        )
         assert torch.equal(effective(fresh, name) == 0, effective(pruned, name) == 0)
     norm = fresh.get_submodule("norm")
     assert bool((norm.weight == 1).all() and (norm.running_mean == 0).all() and (norm.running_var == 1).all())

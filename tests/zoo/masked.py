@@ -36,6 +36,23 @@ SUMS = {
     *("sum", "norm", "linalg_vector_norm", "lstm", "gru", "rnn_tanh", "rnn_relu"),
 }
 
+OVER_CHANNELS = {
+    *(
+        "layer_norm",
+        "rms_norm",
+        "group_norm",
+        "batch_norm",
+        "mean",
+        "var",
+        "std",
+        "amax",
+        "amin",
+        "max",
+        "softmax",
+    ),
+    "scaled_dot_product_attention",
+}
+
 
 class Masked(torch.fx.Interpreter):
     """Runs ``flow.graph`` with the ids ``removed`` masked; keeps every node's value in ``values``."""
@@ -92,19 +109,7 @@ class Masked(torch.fx.Interpreter):
 
     def _special(self, name: str, node: Node) -> Any:
         """Norms, means and extremes over channels that are left."""
-        if not node.all_input_nodes or name not in (
-            "layer_norm",
-            "rms_norm",
-            "group_norm",
-            "batch_norm",
-            "mean",
-            "var",
-            "std",
-            "amax",
-            "amin",
-            "softmax",
-            "scaled_dot_product_attention",
-        ):
+        if not node.all_input_nodes or name not in OVER_CHANNELS:
             return None
         known = {k: self.map_nodes_to_values(v, node) for k, v in arguments(node).items()}
         first = node.all_input_nodes[0]
@@ -131,6 +136,8 @@ class Masked(torch.fx.Interpreter):
         keep = bool(known.get("keepdim"))
         if name == "softmax":
             return torch.where(mask, x, -math.inf).softmax(dims[0]).nan_to_num()
+        if name == "max":
+            return torch.where(mask, x, -math.inf).max(dims[0], keep)
         if name in ("amax", "amin"):
             least = -math.inf if name == "amax" else math.inf
             return getattr(torch.where(mask, x, least), name)(dims, keep)
@@ -190,7 +197,7 @@ def differences(flow: Flow, removed: np.ndarray, pruned: Any, inputs: tuple[Tens
     byname = {node.name: value for node, value in runner.values.items()}
     found = {}
     for node, value in oracle.values.items():
-        if isinstance(value, Tensor) and node.op != "placeholder":
+        if isinstance(value, Tensor) and node.op == "call_function":
             wanted = value
             for place, mask in enumerate(oracle.masks(node)):
                 if not mask.all():

@@ -293,7 +293,7 @@ TRANSFORMERS: dict[str, Animal] = {
         "Cvt",
         embed_dim=[8, 16, 24],
         num_heads=[1, 2, 3],
-        depth=[1, 1, 2],
+        depth=[1, 2, 3],
         num_labels=5,
     ),
     "dpt": Animal(_dpt, pixels, norms=True),

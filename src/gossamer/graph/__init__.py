@@ -1,6 +1,13 @@
 """The graph that passes work on: tracing, its specification, its layers and cost, its weight transforms."""
 
-from gossamer.graph.channels import ChannelGroup, Channels, Member, analyse, channel_groups
+from gossamer.graph.channels import (
+    ChannelGroup,
+    Channels,
+    Member,
+    analyse,
+    channel_groups,
+    explain_channels,
+)
 from gossamer.graph.cost import Cost, LayerCost, cost
 from gossamer.graph.edit import (
     ResidualBlock,
@@ -47,6 +54,7 @@ __all__ = [
     "check",
     "cost",
     "effective",
+    "explain_channels",
     "fingerprint",
     "from_state",
     "layers",

@@ -38,14 +38,15 @@ from .mask import Mask
 
 @dataclass(frozen=True)
 class Prune(Pass):
-    """Set ``amount`` of the weights to zero, for good.
+    """Set ``amount`` of the weights to zero, for good, or remove that share of the channels, heads or blocks.
 
-    ``amount``: the share of weights that are zero afterwards (what was zero before counts), in [0, 1); the allocation
-    may give it another meaning (StdThreshold: the quality parameter; Budget: the share of a resource). ``by``: what
-    says which are worth least. ``overrides``: an amount of its own for every weight that a pattern matches ("fc3",
-    "layer1.*"; the first pattern that matches counts), 0 to leave it alone. ``least``: the share of its groups that
-    every layer keeps under a threshold over several layers; one group always stays. Biases and norms are never
-    pruned. Raises RecipeError where an amount is out of range or a pattern matches no layer.
+    ``amount``: the share of weights that are zero afterwards (what was zero before counts), in [0, 1), or of the units
+    that are gone (what was removed by earlier passes counts); the allocation may give it another meaning (StdThreshold:
+    the quality parameter; Budget: the share of a resource). ``by``: what says which are worth least. ``overrides``: an
+    amount of its own for every weight that a pattern matches ("fc3", "layer1.*"; the first pattern that matches
+    counts), 0 to leave it alone; of layers whose channels go together the least amount counts. ``least``: the share of
+    its groups that every layer keeps under a threshold over several layers; one group always stays. Biases and norms
+    are never pruned by themselves. Raises RecipeError where an amount is out of range or a pattern matches no layer.
     """
 
     amount: float
@@ -78,17 +79,25 @@ class Prune(Pass):
         return choose(found, self.amount, self.overrides, "Prune")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
-        """A copy of ``graph`` whose weights carry a Mask."""
+        """A copy of ``graph`` whose weights carry a Mask, or are smaller where the granularity removes."""
         groups, kept = self.decide(graph, task)
         pruned = copy.deepcopy(graph)
-        masks = masks_of(groups, kept)
-        if not masks:
-            note("Prune", "nothing to do: every amount is zero")
+        if not groups:
+            note(
+                "Prune", f"nothing to do: every amount is zero, or {self.granularity} finds nothing to remove"
+            )
             return pruned
-        self.by.compensate(pruned, task, masks)
-        for name, mask in masks.items():
-            apply_mask(pruned, name, mask)
-        return pruned
+        self.by.compensate(pruned, task, masks_of(groups, kept))
+        return self._without(pruned, groups, kept)
+
+    def _without(self, graph: Graph, groups: Sequence[Groups], kept: Kept, quietly: bool = False) -> Graph:
+        """``graph``, which may be changed, without what is not kept."""
+        smaller = self.granularity.removed(graph, groups, kept)
+        if smaller is not None:
+            return smaller
+        for name, mask in masks_of(groups, kept).items():
+            apply_mask(graph, name, mask, quietly)
+        return graph
 
     def decide(self, graph: Graph, task: Task) -> tuple[list[Groups], Kept]:
         """The groups of the layers that have an amount, and which of them are kept; changes nothing."""
@@ -98,19 +107,19 @@ class Prune(Pass):
         groups = self.granularity.groups(graph, pruned) if pruned else []
         if not groups:
             return [], {}
-        amounts = {each.name: chosen.values[each.weights[0]] for each in groups}
-        own = frozenset(each.name for each in groups if chosen.own.intersection(each.weights))
+        amounts = {each.name: min(chosen.values.get(n, self.amount) for n in each.named) for each in groups}
+        own = frozenset(each.name for each in groups if chosen.own.intersection(each.named))
         scores = self._scores(graph, task, groups)
 
+        def settled(kept: Kept) -> Kept:
+            return {each.name: each.settled(kept[each.name], scores[each.name]) for each in groups}
+
         def apply(kept: Kept) -> Graph:
-            masked = copy.deepcopy(graph)
-            for name, mask in masks_of(groups, kept).items():
-                apply_mask(masked, name, mask, quietly=True)
-            return masked
+            return self._without(copy.deepcopy(graph), groups, settled(kept), quietly=True)
 
         named = {each.name: each for each in groups}
         candidates = Candidates(graph, task, named, scores, amounts, own, self.least, apply)
-        return groups, self.allocate.keep(candidates)
+        return groups, settled(self.allocate.keep(candidates))
 
     def _scores(self, graph: Graph, task: Task, groups: Sequence[Groups]) -> dict[str, Tensor]:
         scores = self.by.scores(graph, task, groups)

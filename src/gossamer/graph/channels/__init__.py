@@ -1,6 +1,16 @@
 """Which dimensions move together, read off the traced graph operator by operator."""
 
+from gossamer.graph.channels.explanation import explain_channels
 from gossamer.graph.channels.flow import Flow, follow
 from gossamer.graph.channels.groups import ChannelGroup, Channels, Member, analyse, channel_groups
 
-__all__ = ["ChannelGroup", "Channels", "Flow", "Member", "analyse", "channel_groups", "follow"]
+__all__ = [
+    "ChannelGroup",
+    "Channels",
+    "Flow",
+    "Member",
+    "analyse",
+    "channel_groups",
+    "explain_channels",
+    "follow",
+]

@@ -32,7 +32,8 @@ class Flow:
 
     ``values``: fake tensors and numbers by node, for a batch of two; ``labels``: for every tensor its dimensions,
     for every node that gives several a list; ``axes``: the dimensions of every parameter and buffer by name;
-    ``heads``: ids along which products of activations run side by side; ``parts``: where a dimension was cut.
+    ``heads``: ids along which products of activations run side by side; ``parts``: where a dimension was cut;
+    ``lost``: operators in a form that their rule does not know, and why.
     """
 
     graph: Graph
@@ -42,6 +43,7 @@ class Flow:
     axes: dict[str, Label] = field(default_factory=dict)
     heads: list[Array] = field(default_factory=list)
     parts: list[Array] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
     node: Node = None  # type: ignore[assignment]  # the operator whose turn it is
 
     @property
@@ -142,11 +144,33 @@ def _result(flow: Flow, node: Node, rule: Any) -> Any:
     value = flow.values.get(node)
     if not _has_tensor(value):
         return None
-    found = rule(flow, node, arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {})
-    if found is None:
+    known = arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {}
+    try:
+        found = rule(flow, node, known)
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # a form that the rule does not know
+        flow.lost[node.name] = f"{type(error).__name__}: {error}"
+        found = None
+    if found is None or not _fits(found, value):
         flow.refuse()
-        return [_unknown(flow, v) for v in value] if isinstance(value, (tuple, list)) else _unknown(flow, value)
+        return (
+            [_unknown(flow, v) for v in value] if isinstance(value, (tuple, list)) else _unknown(flow, value)
+        )
     return found
+
+
+def _fits(found: Any, value: Any) -> bool:
+    """Whether the labels have the sizes of the tensors."""
+    if isinstance(value, Tensor):
+        return isinstance(found, tuple) and [dim.size for dim in found] == [int(size) for size in value.shape]
+    return isinstance(found, list) and all(
+        not isinstance(v, Tensor) or _fits(each, v) for each, v in zip(found, value, strict=True)
+    )
 
 
 def _unknown(flow: Flow, value: Any) -> Label | None:

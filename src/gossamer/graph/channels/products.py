@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,17 +77,14 @@ def bilinear(flow: Flow, node: Node, arguments: Arguments) -> Label:
 
 def einsum(flow: Flow, node: Node, arguments: Arguments) -> Label | None:
     """Dimensions of one letter agree."""
-    equation, operands = str(arguments["equation"]).replace(" ", ""), arguments["tensors"]
-    if "..." in equation or any(len(set(term)) < len(term) for term in equation.split("->")[0].split(",")):
-        return None
-    terms, _, result = equation.partition("->")
-    if "->" not in equation:
-        letters = terms.replace(",", "")
-        result = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    operands = [flow.label(operand) for operand in arguments["tensors"]]
+    terms, result = _letters(str(arguments["equation"]).replace(" ", ""), [len(label) for label in operands])
+    if any(len(set(term)) < len(term) for term in terms):
+        return None  # a diagonal
     dims: dict[str, Dim] = {}
-    activations = len(operands) > 1 and all(operand.op != "get_attr" for operand in operands)
-    for term, operand in zip(terms.split(","), operands, strict=True):
-        for letter, dim in zip(term, flow.label(operand), strict=True):
+    activations = len(operands) > 1 and all(operand.op != "get_attr" for operand in arguments["tensors"])
+    for term, label in zip(terms, operands, strict=True):
+        for letter, dim in zip(term, label, strict=True):
             if letter not in dims or dims[letter].size == 1:
                 dims[letter] = dim
             elif dim.size > 1:
@@ -94,6 +92,47 @@ def einsum(flow: Flow, node: Node, arguments: Arguments) -> Label | None:
                 if activations and letter in result and dim.free:
                     flow.heads.append(dim.ids)
     return tuple(dims[letter] for letter in result)
+
+
+def _letters(equation: str, ranks: list[int]) -> tuple[list[str], str]:
+    """The terms and the result with a letter for every dimension, those under "..." too."""
+    free = [letter for letter in string.ascii_letters if letter not in equation]
+    given, arrow, result = equation.partition("->")
+    terms = []
+    for term, rank in zip(given.split(","), ranks, strict=True):
+        hidden = rank - len(term.replace("...", ""))
+        terms.append(term.replace("...", "".join(free[:hidden][::-1])))
+    most = max(
+        len(term) - len(old.replace("...", "")) for term, old in zip(terms, given.split(","), strict=True)
+    )
+    rest = "".join(free[:most][::-1]) if "..." in given else ""
+    if not arrow:
+        once = [letter for letter in set(given) - set(".,") if given.count(letter) == 1]
+        result = "..." + "".join(sorted(once))
+    return terms, result.replace("...", rest)
+
+
+def tensordot(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """Summed over pairs of dimensions."""
+    first, second = flow.label(arguments["self"]), flow.label(arguments["other"])
+    ours = [int(d) % len(first) for d in arguments["dims_self"]]
+    theirs = [int(d) % len(second) for d in arguments["dims_other"]]
+    for a, b in zip(ours, theirs, strict=True):
+        flow.tie(first[a], second[b])
+    left = [dim for place, dim in enumerate(first) if place not in ours]
+    return (*left, *(dim for place, dim in enumerate(second) if place not in theirs))
+
+
+def distances(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """cdist: x1 (..., p, m), x2 (..., r, m) -> (..., p, r)."""
+    first, second = flow.label(arguments["x1"]), flow.label(arguments["x2"])
+    flow.tie(first[-1], second[-1])
+    return (*_batch(flow, first[:-2], second[:-2], False), first[-2], second[-2])
+
+
+def outer(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """(n), (m) -> (n, m)."""
+    return (*flow.label(arguments["self"]), *flow.label(arguments.get("vec2") or arguments.get("other")))
 
 
 def _positions(flow: Flow, node: Node, spatial: Label, weight: Label) -> Label:

@@ -216,15 +216,67 @@ def _gather(flow: Flow, node: Node, arguments: Arguments) -> Label:
 
 
 def _weight_norm(flow: Flow, node: Node, arguments: Arguments) -> Any:
-    """g v / |v|: one norm for every index of ``dim``; all that it is taken over stays."""
+    """g v / |v|: one norm for every index of ``dim``. What is left of v shrinks in norm, and g with it."""
     v, g = flow.label(arguments["v"]), flow.label(arguments["g"])
     axis = int(arguments["dim"]) % len(v)
+    read = arguments["v"].op == arguments["g"].op == "get_attr"
     for place, dim in enumerate(v):
         if place == axis:
             flow.tie(dim, g[place])
-        else:
+        elif not read:
             flow.pin(dim, "norm in")
     return v if isinstance(flow.values[node], Tensor) else [v, g]
+
+
+def _similarity(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """cosine_similarity: a product summed over one dimension."""
+    shape = [max(a, b) for a, b in zip(flow.shape(arguments["x1"]), flow.shape(arguments["x2"]), strict=True)]
+    first, second = flow.label(arguments["x1"]), flow.label(arguments["x2"])
+    axis = int(arguments["dim"]) % len(shape)
+    for a, b in zip(first, second, strict=True):
+        if a.size == b.size:
+            flow.tie(a, b)
+    both = [a if a.size == size else b for a, b, size in zip(first, second, shape, strict=True)]
+    return tuple(dim for place, dim in enumerate(both) if place != axis)
+
+
+def _bag(flow: Flow, node: Node, arguments: Arguments) -> list[Label]:
+    """embedding_bag: sums of rows; what else it gives is about the bags."""
+    rows, columns = flow.label(arguments["weight"])
+    flow.pin(rows, "numbers into")
+    value = flow.values[node]
+    first = (flow.stuck(int(value[0].shape[0])), columns)
+    return [first, *(tuple(flow.stuck(int(size)) for size in v.shape) for v in value[1:])]
+
+
+def _col2im(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """col2im: (n, c * kernel, positions) -> (n, c, h, w)."""
+    given, shape = flow.label(arguments["self"]), flow.shape(node)
+    channels, kernel = flow.split(given[1], (shape[1], given[1].size // shape[1]))
+    for dim in (kernel, given[2]):
+        flow.pin(dim, "positions in")
+    return (given[0], channels, *(flow.stuck(size, "positions in") for size in shape[2:]))
+
+
+def _put(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """index_put: what is indexed stays, the other dimensions agree with those of the values."""
+    given, values = flow.label(arguments["self"]), flow.label(arguments["values"])
+    indexed = [place for place, index in enumerate(arguments["indices"]) if index is not None]
+    for index in arguments["indices"]:
+        for dim in flow.label(index):
+            flow.pin(dim)
+    for place in indexed:
+        flow.pin(given[place])
+    rest = given[indexed[-1] + 1 :]
+    for place, dim in enumerate(values):
+        partner = place - (len(values) - len(rest))
+        if partner < 0:
+            flow.pin(dim)
+        elif dim.size == rest[partner].size:
+            flow.tie(rest[partner], dim)
+    for dim in given[: indexed[0]]:
+        flow.pin(dim)
+    return given
 
 
 def _table(**rules: tuple[Rule, str]) -> dict[str, Rule]:
@@ -252,7 +304,10 @@ _RULES: dict[str, Rule] = _table(
         _reduced,
         "sum mean var std var_mean amax amin norm linalg_vector_norm logsumexp prod any all max min max.dim min.dim",
     ),
-    along=(_along, "argmax argmin sort topk cumsum cumprod argsort flip_ cummax logcumsumexp"),
+    along=(
+        _along,
+        "argmax argmin sort topk cumsum cumprod argsort cummax logcumsumexp fft_fft fft_ifft fft_rfft fft_irfft",
+    ),
     spatial=(
         _spatial,
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
@@ -263,6 +318,10 @@ _RULES: dict[str, Rule] = _table(
         "replication_pad1d replication_pad2d",
     ),
     im2col=(_im2col, "im2col"),
+    col2im=(_col2im, "col2im"),
+    similarity=(_similarity, "cosine_similarity"),
+    bag=(_bag, "embedding_bag _embedding_bag"),
+    put=(_put, "index_put index_put_"),
     filled=(_filled, "zeros ones full empty new_zeros new_ones new_full new_empty rand randn"),
     fixed=(_fixed, "arange eye linspace scalar_tensor"),
     glu=(_glu, "glu"),
@@ -287,7 +346,10 @@ _RULES: dict[str, Rule] = _table(
     index=(movement.index, "index_select"),
     take=(movement.take, "index"),
     linear=(products.linear, "linear"),
-    matmul=(products.matmul, "mm bmm matmul"),
+    matmul=(products.matmul, "mm bmm matmul mv dot"),
+    tensordot=(products.tensordot, "tensordot"),
+    distances=(products.distances, "cdist"),
+    outer=(products.outer, "outer ger"),
     addmm=(products.addmm, "addmm baddbmm"),
     einsum=(products.einsum, "einsum"),
     bilinear=(products.bilinear, "bilinear"),

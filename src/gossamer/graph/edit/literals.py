@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from gossamer.errors import GraphError
 from gossamer.graph.channels.flow import Flow
 from gossamer.graph.channels.groups import kept
 from gossamer.graph.channels.ids import Array, Dim
 from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments, set_argument
-from gossamer.graph.module import Graph, source_line
-from gossamer.graph.transform import original
+from gossamer.graph.module import Graph
+from gossamer.graph.transform import effective, original
 
 
 @dataclass(eq=False)
@@ -110,14 +109,29 @@ def _slice(removal: Removal, old: Node, new: Node) -> None:
         return
     places = np.flatnonzero(np.isin(left, np.asarray(rows)))
     steps = np.diff(places)
-    if len(set(steps.tolist())) > 1:
-        raise GraphError(
-            f"node {old.name!r} takes every {step}th of {dim.size} channels, of which those that are left do not lie "
-            f"evenly: prune with another choice, or write it as a reshape\n  {source_line(old)}"
-        )
+    if (
+        len(set(steps.tolist())) > 1
+    ):  # every second channel of those that were there: which these are is written down
+        axis = int(known.get("dim") or 0)
+        new.target = torch.ops.aten.index_select.default
+        new.args, new.kwargs = (new.args[0], axis, _constant(removal, new, torch.from_numpy(places))), {}
+        return
     set_argument(new, "start", int(places[0]))
     set_argument(new, "end", int(places[-1]) + 1)
     set_argument(new, "step", int(steps[0]) if len(steps) else 1)
+
+
+def _constant(removal: Removal, before: Node, value: torch.Tensor) -> Node:
+    """A new buffer, read before a node."""
+    device = next((t.device for t in (*removal.graph.parameters(), *removal.graph.buffers())), value.device)
+    name = f"{before.name}_places"
+    while hasattr(removal.graph, name):
+        name += "_"
+    removal.graph.register_buffer(name, value.to(device))
+    with before.graph.inserting_before(before):
+        read = before.graph.create_node("get_attr", name)
+    read.meta = dict(before.meta)
+    return read
 
 
 def _narrow(removal: Removal, old: Node, new: Node) -> None:
@@ -209,12 +223,25 @@ def _index(removal: Removal, old: Node, new: Node) -> None:
     before = original(removal.graph, str(places.target))
     position = np.cumsum(np.isin(np.arange(dim.size), removal.left(dim))) - 1
     moved = torch.from_numpy(position).to(before.device)[before % dim.size]
-    name = f"{new.name}_places"
-    removal.graph.register_buffer(name, moved)
-    with new.graph.inserting_before(new):
-        read = new.graph.create_node("get_attr", name)
-    read.meta = dict(new.meta)
-    new.replace_input_with(removal.now[places], read)
+    new.replace_input_with(removal.now[places], _constant(removal, new, moved))
+
+
+def _weight_norm(removal: Removal, old: Node, new: Node) -> None:
+    """g times the share of the norm that is left, so that the weights that are left stay what they were."""
+    known = arguments(old)
+    v, g = known["v"], known["g"]
+    if v.op != "get_attr":
+        return
+    label, axis = removal.flow.label(v), int(known["dim"]) % len(removal.flow.label(v))
+    whole = effective(removal.flow.graph, str(v.target))
+    others = [place for place in range(len(label)) if place != axis]
+    part = whole
+    for place in others:
+        part = part.index_select(place, torch.from_numpy(removal.left(label[place])).to(whole.device))
+    share = part.norm(dim=others, keepdim=True) / whole.norm(dim=others, keepdim=True)
+    share = share.index_select(axis, torch.from_numpy(removal.left(label[axis])).to(whole.device))
+    with torch.no_grad():
+        original(removal.graph, str(g.target)).mul_(share.nan_to_num(1.0))
 
 
 _RULES: dict[str, Rewrite] = {
@@ -232,6 +259,7 @@ _RULES: dict[str, Rewrite] = {
         _attention: "scaled_dot_product_attention",
         _pad: "pad constant_pad_nd",
         _index: "index_select index",
+        _weight_norm: "_weight_norm _weight_norm_interface",
     }.items()
     for name in names.split()
 }

@@ -15,13 +15,19 @@ class Groups(abc.ABC):
     """Groups of weights that live or die as one, all alike; a group may reach over several weights.
 
     ``name``: what notes and allocations call them ("fc1.weight"). ``weights``: the names of the weights that they
-    lie in. ``count``: how many groups; ``size``: how many weights the largest of them has.
+    lie in. ``count``: how many groups; ``size``: how many weights the largest of them has. ``named``: the weights
+    whose amount is theirs, by default all.
     """
 
     name: str
     weights: tuple[str, ...]
     count: int
     size: int
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """See above."""
+        return self.weights
 
     @abc.abstractmethod
     def gather(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -35,6 +41,11 @@ class Groups(abc.ABC):
         """Which groups must stay whatever the allocation says, bool (count,), given the scores of all."""
         return torch.zeros_like(scores, dtype=torch.bool)
 
+    def settled(self, kept: Tensor, scores: Tensor) -> Tensor:
+        """What is kept in the end, where not every number of groups will do; by default ``kept``."""
+        del scores
+        return kept
+
 
 class Granularity(abc.ABC):
     """The shape of a group."""
@@ -46,6 +57,14 @@ class Granularity(abc.ABC):
     def check(self, amount: float) -> str | None:
         """What is wrong with removing the share ``amount`` of the groups, or None."""
         del amount
+        return None
+
+    def removed(self, graph: Graph, groups: Sequence[Groups], kept: Mapping[str, Tensor]) -> Graph | None:
+        """A copy of ``graph`` from which the groups that are not kept are gone; None where they are masked instead.
+
+        ``groups``: what :meth:`groups` found in a graph of the same nodes; ``kept``: bool (count,) by their names.
+        """
+        del graph, groups, kept
         return None
 
 
