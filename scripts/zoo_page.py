@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "zoo"))
+sys.path[:0] = [str(ROOT / "tests" / "zoo"), str(ROOT / "tests" / "oracles")]
 
 import checks  # noqa: E402
 import classics  # noqa: E402

@@ -21,6 +21,7 @@ PUBLIC = [
     "load",
     "load_recipe",
     "metrics",
+    "put_back",
     "save",
     "trace",
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gossamer.artifact import read as load  # noqa: F401
     from gossamer.engine import Engine as Engine
     from gossamer.graph import channel_groups as channel_groups
+    from gossamer.graph import put_back as put_back
     from gossamer.graph.trace import trace as trace
     from gossamer.prune import NM as NM
     from gossamer.prune import Blocks as Blocks
@@ -34,15 +35,15 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it, and its name there where that differs.
 _HOMES = {
+    "Blocks": "gossamer.prune",
+    "Channels": "gossamer.prune",
     "Cluster": "gossamer.quantize",
     "Elements": "gossamer.prune",
-    "NM": "gossamer.prune",
-    "Layers": "gossamer.prune",
-    "Heads": "gossamer.prune",
-    "Channels": "gossamer.prune",
-    "Blocks": "gossamer.prune",
     "Engine": "gossamer.engine",
     "Finetune": "gossamer.train",
+    "Heads": "gossamer.prune",
+    "Layers": "gossamer.prune",
+    "NM": "gossamer.prune",
     "Prune": "gossamer.prune",
     "Repeat": "gossamer.recipe",
     "Result": "gossamer.result",
@@ -52,6 +53,7 @@ _HOMES = {
     "load": "gossamer.artifact:read",
     "load_recipe": "gossamer.recipe_file",
     "metrics": "gossamer",
+    "put_back": "gossamer.graph",
     "save": "gossamer.result",
     "trace": "gossamer.graph",
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from masked import differences
 from torch import Tensor, nn
 
 import gossamer as gs
@@ -19,7 +21,10 @@ class Net(nn.Module):
     def __init__(self, forward, **layers):
         super().__init__()
         for name, layer in layers.items():
-            (self.register_buffer if isinstance(layer, Tensor) else self.add_module)(name, layer)
+            if isinstance(layer, Tensor) and not isinstance(layer, nn.Parameter):
+                self.register_buffer(name, layer)
+            else:
+                setattr(self, name, layer)
         self.function = forward
 
     def forward(self, x):
@@ -69,8 +74,45 @@ BETWEEN = {
     "padded and cut": (lambda n, x: F.pad(x, (2, 1))[:, 2:10] + x, 8),
     "cut by padding": (lambda n, x: F.pad(F.pad(x, (0, 2)), (0, -2)) + x, 8),
     "shifted by padding": (lambda n, x: F.pad(x, (-1, 1)) + x, "nothing would be left"),
+    "every second": (lambda n, x: x[:, ::2].repeat_interleave(2, 1) + x, {"a": 4}),
+    "every second, and the others": (
+        lambda n, x: torch.cat([x[:, ::2], torch.relu(x[:, 1::2])], 1),
+        {"a": 4, "a (2)": 4},
+    ),
+    "largest value": (lambda n, x: x * x.max(1, keepdim=True)[0], 8),
+    "matrix times vector": (lambda n, x: x * torch.mv(x, n.order.float())[:, None], 8),
+    "distances": (
+        lambda n, x: x * torch.cdist(x, x, 2.0, "donot_use_mm_for_euclid_dist").sum(1, keepdim=True),
+        8,
+    ),
+    "similarity": (lambda n, x: x * F.cosine_similarity(x, torch.relu(x), 1)[:, None], 8),
+    "tensordot": (lambda n, x: torch.tensordot(x, n.b.weight, ([1], [1])) + x, 8),
+    "einsum with dots": (lambda n, x: torch.einsum("...i,oi->...o", x, n.b.weight) + x, 8),
+    "einsum over all": (lambda n, x: x * torch.einsum("...i,...i", x, x)[:, None], 8),
+    "complex numbers": (
+        lambda n, x: torch.view_as_real(
+            torch.view_as_complex(x.view(-1, 4, 2)) * torch.polar(n.one, n.one)
+        ).flatten(1),
+        4,
+    ),
+    "written into": (lambda n, x: (x * 1).index_put((torch.tensor([0]),), n.a.bias) * x, 8),
+    "norms of weights": (lambda n, x: F.linear(x, torch._weight_norm(n.b.weight, n.scale, 0)) + x, 8),
+    "half of the channels by a mean": (
+        lambda n, x: torch.cat([x[:, :4], x[:, 4:] - x[:, 4:].mean(1, True)], 1),
+        {"a": 4, "a (2)": 4},
+    ),
     "places": (lambda n, x: x + torch.arange(8), "arange"),
 }
+
+
+def removed_is_masked(analysis):
+    keep = {g.name: torch.arange(g.units) % 3 != 1 for g in analysis.groups if g.refused is None}
+    small = remove_units(analysis, keep)
+    check(small)
+    gone = [analysis.named(name).ids[~mask.numpy()] for name, mask in keep.items()]
+    inputs = (torch.randn(2, 6, dtype=torch.float64),)
+    gaps = differences(analysis.flow, np.concatenate([np.zeros(0, int), *gone]), small, inputs)
+    assert max(gaps.values()) < 1e-10, gaps
 
 
 @pytest.mark.parametrize("name", BETWEEN)
@@ -81,7 +123,14 @@ def test_between_two_layers(name):
         n.input = F.pad(x, (0, 2))
         return n.c(between(n, n.a(x)))
 
-    found = groups(forward, a=A(), b=B(), c=C(), order=torch.tensor([3, 1, 7, 0, 2, 6, 5, 4]))
+    order, one = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4]), torch.rand(4)
+    scale = nn.Parameter(torch.rand(8, 1))
+    graph = gs.trace(Net(forward, a=A(), b=B(), c=C(), order=order, one=one, scale=scale), torch.randn(2, 6))
+    graph = graph.double().eval()
+    analysis = analyse(graph)
+    assert not analysis.flow.lost
+    removed_is_masked(analysis)
+    found = analysis.groups
     if isinstance(expected, str):
         assert expected in refusals(found)["a"]
     else:

@@ -31,11 +31,18 @@ def moved(flow: Flow, given: Label, run: Run) -> Label:
         for column in flow.ids.resolve(dim.ids).T:
             if (column >= 0).any():
                 _follow(flow, column, place, shape, run, columns)
-    whys = [dim.why for dim in given if dim.why]
-    why = whys[0] if whys else flow.here
     return tuple(
-        Dim(np.stack(some, 1), why) if some else fixed(size, why)
+        Dim(np.stack(some, 1), _why(given, size) or flow.here)
+        if some
+        else fixed(size, _why(given, size) or flow.here)
         for some, size in zip(columns, sizes, strict=True)
+    )
+
+
+def _why(given: Label, size: int) -> str:
+    """What keeps a dimension of this size in its place: what keeps the one of this size that was given."""
+    return next(
+        (dim.why for dim in given if dim.size == size), next((d.why for d in given[::-1] if d.why), "")
     )
 
 
@@ -52,7 +59,9 @@ def _follow(
             got = got.narrow(dimension, 0, min(1, got.shape[dimension]))
     spread = got.reshape([got.shape[d] for d in varies]).numpy()
     if not varies:
-        flow.ids.pin(spread.reshape(-1, 1), f"selected by {flow.here}")
+        one = len(np.unique(column)) == 1
+        why = f"all channels together in {flow.here}" if one else f"selected by {flow.here}"
+        flow.ids.pin(spread.reshape(-1, 1), why)
     elif len(varies) == 1:
         columns[varies[0]].append(spread)
     else:
@@ -118,17 +127,22 @@ def cut(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:
 
 
 def expand(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:
-    """expand: copies along a dimension are alike, so any of them may go."""
+    """expand: copies along a dimension are alike, so any of them may go; with expand_as, as many as there are."""
     given = flow.label(arguments["self"])
     shape = flow.shape(node)
     sizes = arguments.get("size") or []
+    other = flow.label(arguments.get("other"))
     new = len(shape) - len(given)
     result = []
     for place, size in enumerate(shape):
         own = given[place - new] if place >= new else None
         literal = place < len(sizes) and isinstance(sizes[place], int)
         if own is not None and (own.size == size or size == 1):
+            if other:
+                flow.tie(own, other[place])
             result.append(own)
+        elif other:
+            result.append(other[place])
         else:
             result.append(flow.fresh(size) if literal else flow.stuck(size))
     return tuple(result)

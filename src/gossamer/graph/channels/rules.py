@@ -108,9 +108,8 @@ def _reduced(flow: Flow, node: Node, arguments: Arguments) -> Any:
     value = flow.values[node]
     if isinstance(value, Tensor):
         return label
-    if (
-        len(value) > 1 and operator_name(node) != "var_mean"
-    ):  # the places of the largest: they count from zero
+    places_used = any(user.args[1] == 1 for user in node.users if user.target is operator.getitem)
+    if places_used and operator_name(node) in ("max", "min"):  # the places of the largest count from zero
         for place in gone:
             flow.pin(given[place])
     return [label for _ in value]
@@ -199,6 +198,15 @@ def _embedding(flow: Flow, node: Node, arguments: Arguments) -> Label:
     for dim in flow.label(arguments["indices"]):
         flow.pin(dim)
     return (*flow.label(arguments["indices"]), columns)
+
+
+def _complex(flow: Flow, node: Node, arguments: Arguments) -> Label:
+    """view_as_complex and back: the last dimension, real and imaginary part, stays."""
+    given = flow.label(arguments["self"])
+    if len(given) < len(flow.shape(node)):
+        return (*given, flow.stuck(2))
+    flow.pin(given[-1])
+    return given[:-1]
 
 
 def _gather(flow: Flow, node: Node, arguments: Arguments) -> Label:
@@ -290,7 +298,7 @@ _RULES: dict[str, Rule] = _table(
         "true_divide max.other min.other square dropout dropout_ alpha_dropout feature_dropout hardswish hardswish_ "
         "to contiguous clone _to_copy detach detach_ alias lift_fresh_copy lift_fresh type_as log_sigmoid fill "
         "fill_ zero_ rrelu softmax log_softmax _softmax _log_softmax bernoulli isfinite requires_grad_ native_dropout "
-        "fake_quantize_per_tensor_affine nan_to_num numpy_T_ clamp_min clamp_max clip",
+        "polar complex fake_quantize_per_tensor_affine nan_to_num numpy_T_ clamp_min clamp_max clip",
     ),
     like=(
         _like,
@@ -326,6 +334,7 @@ _RULES: dict[str, Rule] = _table(
     fixed=(_fixed, "arange eye linspace scalar_tensor"),
     glu=(_glu, "glu"),
     embedding=(_embedding, "embedding"),
+    complex=(_complex, "view_as_complex view_as_real"),
     gather=(_gather, "gather"),
     weight_norm=(_weight_norm, "_weight_norm _weight_norm_interface"),
     view=(movement.view, "view reshape flatten unflatten _unsafe_view view_as reshape_as unsqueeze squeeze"),

@@ -238,7 +238,8 @@ def _weight_norm(removal: Removal, old: Node, new: Node) -> None:
     part = whole
     for place in others:
         part = part.index_select(place, torch.from_numpy(removal.left(label[place])).to(whole.device))
-    share = part.norm(dim=others, keepdim=True) / whole.norm(dim=others, keepdim=True)
+    norms = [torch.linalg.vector_norm(some, dim=others, keepdim=True) for some in (part, whole)]
+    share = norms[0] / norms[1]
     share = share.index_select(axis, torch.from_numpy(removal.left(label[axis])).to(whole.device))
     with torch.no_grad():
         original(removal.graph, str(g.target)).mul_(share.nan_to_num(1.0))
