@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gossamer.graph.channels.flow import Flow, follow
+from gossamer.graph.channels.flow import Flow
 from gossamer.graph.channels.ids import Array, Dim
+from gossamer.graph.channels.walk import follow
 from gossamer.graph.layers import Layer, layers
 from gossamer.graph.module import Graph
 from gossamer.graph.transform import original

@@ -6,7 +6,7 @@ an index that ends up along one dimension belongs to that dimension; one that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -86,6 +86,11 @@ def _split(flow: Flow, grid: Array) -> list[Array]:
         else:
             flow.ids.pin(np.array([some]), flow.here)
     return parts
+
+
+def split(flow: Flow, dim: Dim, sizes: Sequence[int]) -> list[Dim]:
+    """``dim`` as the row-major product of dimensions of ``sizes``."""
+    return list(moved(flow, (dim,), lambda x: x.reshape(*sizes)))
 
 
 def plain(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Any:
@@ -185,7 +190,7 @@ def shuffle(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:
     """pixel_shuffle: (c r r) rows columns -> c (rows r) (columns r); the r stay."""
     *before, channels, rows, columns = flow.label(arguments["self"])
     factor = int(arguments["upscale_factor"])
-    own, *squares = flow.split(channels, (channels.size // factor**2, factor, factor))
+    own, *squares = split(flow, channels, (channels.size // factor**2, factor, factor))
     for dim in squares:
         flow.pin(dim)
     _positions(flow, (rows, columns))
@@ -210,7 +215,7 @@ def channel_shuffle(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Lab
     """channel_shuffle: (groups n) -> (n groups); every group stays."""
     label = list(flow.label(arguments["self"]))
     groups = int(arguments["groups"])
-    own = flow.split(label[1], (groups, label[1].size // groups))
+    own = split(flow, label[1], (groups, label[1].size // groups))
     flow.pin(own[0])
     label[1] = moved(flow, tuple(own), lambda x: x.t().reshape(-1))[0]
     return tuple(label)

@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from gossamer.graph.channels.flow import Flow, Label
 from gossamer.graph.channels.ids import Dim
+from gossamer.graph.channels.movement import split
 
 Arguments = Mapping[str, Any]
 
@@ -152,8 +153,8 @@ def convolution(flow: Flow, node: Node, arguments: Arguments) -> Label | None:
     if groups == 1:
         flow.tie(x[1], weight[1])
     else:
-        read = flow.split(x[1], (groups, x[1].size // groups))
-        made = flow.split(weight[0], (groups, weight[0].size // groups))
+        read = split(flow, x[1], (groups, x[1].size // groups))
+        made = split(flow, weight[0], (groups, weight[0].size // groups))
         flow.tie(read[0], made[0])
         flow.tie(read[1], weight[1])
     flow.weight(arguments.get("bias"), weight[0])
@@ -169,7 +170,7 @@ def transposed(flow: Flow, node: Node, arguments: Arguments) -> Label | None:
     flow.tie(x[1], weight[0])
     made = weight[1]
     if groups > 1:
-        side = flow.split(x[1], (groups, x[1].size // groups))[0]
+        side = split(flow, x[1], (groups, x[1].size // groups))[0]
         made = _flattened(flow, side, weight[1])
     flow.weight(arguments.get("bias"), made)
     return (x[0], made, *_positions(flow, node, x[2:], weight))
@@ -191,7 +192,7 @@ def attention(flow: Flow, node: Node, arguments: Arguments) -> Label:
     flow.tie(key[-2], value[-2])
     _batch(flow, key[:-2], value[:-2], True)
     if arguments.get("enable_gqa") and query[-3].size != key[-3].size:
-        shared, _ = flow.split(query[-3], (key[-3].size, query[-3].size // key[-3].size))
+        shared, _ = split(flow, query[-3], (key[-3].size, query[-3].size // key[-3].size))
         flow.tie(shared, key[-3])
         flow.heads.append(query[-3].ids)
         batch = query[:-2]

@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from gossamer.graph.channels.flow import Flow, Label
 from gossamer.graph.channels.ids import Dim
-from gossamer.graph.channels.movement import joined
+from gossamer.graph.channels.movement import joined, split
 from gossamer.graph.layers import operator_name
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -49,7 +49,7 @@ def _cell(flow: Flow, cell: list[Label], below: Dim, unit: Dim, gates: int) -> N
     flow.tie(below, cell[0][1])
     flow.tie(unit, cell[1][1])
     for weight in cell:
-        gate, units = flow.split(weight[0], (gates, unit.size)) if gates > 1 else (None, weight[0])
+        gate, units = split(flow, weight[0], (gates, unit.size)) if gates > 1 else (None, weight[0])
         if gate is not None:
             flow.pin(gate)
         flow.tie(unit, units)

@@ -89,7 +89,7 @@ def _group_norm(flow: Flow, node: Node, arguments: Arguments) -> Label:
     """Groups of channels of one size: the same number leaves every group, or whole groups leave."""
     given = flow.label(arguments["input"])
     groups = int(arguments["num_groups"])
-    flow.split(given[1], (groups, given[1].size // groups))
+    movement.split(flow, given[1], (groups, given[1].size // groups))
     return _channelwise(flow, node, arguments)
 
 
@@ -260,7 +260,7 @@ def _bag(flow: Flow, node: Node, arguments: Arguments) -> list[Label]:
 def _col2im(flow: Flow, node: Node, arguments: Arguments) -> Label:
     """col2im: (n, c * kernel, positions) -> (n, c, h, w)."""
     given, shape = flow.label(arguments["self"]), flow.shape(node)
-    channels, kernel = flow.split(given[1], (shape[1], given[1].size // shape[1]))
+    channels, kernel = movement.split(flow, given[1], (shape[1], given[1].size // shape[1]))
     for dim in (kernel, given[2]):
         flow.pin(dim, "positions in")
     return (given[0], channels, *(flow.stuck(size, "positions in") for size in shape[2:]))
