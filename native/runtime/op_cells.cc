@@ -70,10 +70,10 @@ struct Reorder {
   template <class Function>
   void each(const Function& f) const {  // f(place in cells, place in the plain tensor)
     for (int64_t n = 0; n < batch; ++n)
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t p = 0; p < pixels; ++p) {
-          f(((n * planes + c / 4) * pixels + p) * 4 + c % 4, (n * channels + c) * pixels + p);
-        }
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t cell = (n * planes + c / 4) * pixels * 4 + c % 4, plain = (n * channels + c) * pixels;
+        for (int64_t p = 0; p < pixels; ++p) f(cell + 4 * p, plain + p);
+      }
   }
 };
 

@@ -108,6 +108,10 @@ FLOATS = {
 CASES = {
     "conv": ((5, 9, 9), lambda n, x: n.conv(x, 7, 3, pad=1), set()),
     "conv1d": ((6, 40), lambda n, x: n.conv(x, 5, 5, stride=2, pad=2), set()),
+    "one-channel": ((1, 12, 14), lambda n, x: n.conv(x, 9, 5), set()),
+    "one-channel-padded": ((1, 9, 11), lambda n, x: n.conv(x, 9, 3, stride=2, pad=1, activation="Relu"), set()),
+    "one-channel-wide": ((1, 200), lambda n, x: n.conv(x, 5, 10, stride=5, pad=4), set()),
+    "one-channel-narrow": ((1, 7, 2), lambda n, x: n.conv(x, 5, 7, pad=3), set()),
     "conv-one-scale": ((4, 8, 8), lambda n, x: n.conv(x, 8, 1, per_channel=False), set()),
     "conv-grouped": ((8, 9, 9), lambda n, x: n.conv(x, 12, 3, pad=1, group=4, activation="Relu"), set()),
     "depthwise": ((7, 15, 15), lambda n, x: n.depthwise(x, pad=1, activation="Relu6"), {"depthwise_cells"}),

@@ -12,29 +12,11 @@ namespace {
 constexpr float kFarOut = 65536;
 
 // n elements of a vector that are there; what the rest holds does not matter.
-inline Floats load_first(const float* p, int64_t n) {
-  if (n >= kLanes) return load_floats(p);
-  float all[kLanes] = {};
-  std::memcpy(all, p, static_cast<size_t>(n) * sizeof(float));
-  return load_floats(all);
-}
-inline void store_first(Floats x, float* p, int64_t n) {
-  if (n >= kLanes) return store_floats(x, p);
-  float all[kLanes];
-  store_floats(x, all);
-  std::memcpy(p, all, static_cast<size_t>(n) * sizeof(float));
-}
-inline Bytes load_first(const uint8_t* p, int64_t bytes) {
-  if (bytes >= kVectorBytes) return load_bytes(p);
-  uint8_t all[kVectorBytes] = {};
-  std::memcpy(all, p, static_cast<size_t>(bytes));
-  return load_bytes(all);
-}
+inline Floats load_first(const float* p, int64_t n) { return n >= kLanes ? load_floats(p) : load_part(p, n); }
+inline void store_first(Floats x, float* p, int64_t n) { return n >= kLanes ? store_floats(x, p) : store_part(x, p, n); }
+inline Bytes load_first(const uint8_t* p, int64_t bytes) { return bytes >= kVectorBytes ? load_bytes(p) : load_part(p, bytes); }
 inline void store_first(Bytes x, uint8_t* p, int64_t bytes) {
-  if (bytes >= kVectorBytes) return store_bytes(x, p);
-  uint8_t all[kVectorBytes];
-  store_bytes(x, all);
-  std::memcpy(p, all, static_cast<size_t>(bytes));
+  return bytes >= kVectorBytes ? store_bytes(x, p) : store_part(x, p, bytes);
 }
 
 inline void quantize(const gossamer::CellQuantizeArgs& a) {

@@ -69,11 +69,33 @@ inline void max_pool_row(const gossamer::CellPoolArgs& a, const uint8_t* x, int6
   }
 }
 
+// Windows of two columns side by side, without padding: columns straight from the rows.
+inline bool takes_pairs(const gossamer::CellPoolArgs& a) {
+  return a.kernel_w == 2 && a.stride_w == 2 && a.dilation_w == 1 && a.pad_left == 0 && 2 * a.out_w <= a.in_w;
+}
+
+inline void max_pool_row_of_pairs(const gossamer::CellPoolArgs& a, const uint8_t* x, int64_t i, uint8_t* y) {
+  const int64_t first = i * a.stride_h - a.pad_top, pitch = a.dilation_h * a.in_w * 4;
+  const RowsOfWindow window = inside(first, a.kernel_h, a.dilation_h, a.in_h);
+  const uint8_t* rows = x + (first + window.begin * a.dilation_h) * a.in_w * 4;
+  for (int64_t j = 0; j < a.out_w; j += kLanes) {
+    const uint8_t* from = rows + 8 * j;
+    const int64_t bytes = 8 * (a.out_w - j), behind = bytes > kVectorBytes ? bytes - kVectorBytes : 0;
+    Bytes left = no_bytes(), right = no_bytes();
+    for (int64_t u = window.begin; u < window.end; ++u, from += pitch) {
+      left = greater(left, load_first(from, bytes));
+      right = greater(right, load_first(from + kVectorBytes, behind));
+    }
+    store_first(greater_of_pairs(left, right), y + 4 * j, 4 * (a.out_w - j));
+  }
+}
+
 inline void max_pool(const gossamer::CellPoolArgs& a) {
+  const auto pool_row = takes_pairs(a) ? max_pool_row_of_pairs : max_pool_row;
   fill(a.scratch, a.pad_left, 0);
   for (int64_t plane = a.plane_begin; plane < a.plane_end; ++plane) {
     const uint8_t* x = a.x + plane * a.in_h * a.in_w * 4;
-    for (int64_t i = 0; i < a.out_h; ++i) max_pool_row(a, x, i, a.y + (plane * a.out_h + i) * a.out_w * 4);
+    for (int64_t i = 0; i < a.out_h; ++i) pool_row(a, x, i, a.y + (plane * a.out_h + i) * a.out_w * 4);
   }
 }
 

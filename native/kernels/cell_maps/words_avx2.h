@@ -49,6 +49,13 @@ inline Bytes every_second(const uint32_t* p) {
   return _mm256_permute4x64_epi64(_mm256_castps_si256(even), 0b11'01'10'00);
 }
 
+inline Bytes greater_of_pairs(Bytes a, Bytes b) {
+  const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+  const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0b10'00'10'00));
+  const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0b11'01'11'01));
+  return _mm256_permute4x64_epi64(greater(even, odd), 0b11'01'10'00);
+}
+
 inline Bytes even_bytes(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi16(0xff)); }
 inline Bytes odd_bytes(Bytes x) { return _mm256_srli_epi16(x, 8); }
 inline Bytes add_16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
@@ -68,3 +75,5 @@ inline Bytes add_saturating(Bytes a, Bytes b) { return _mm256_adds_epu8(a, b); }
 }  // namespace
 
 #include "kernels/cell_maps/entries.h"
+
+#include "kernels/cell_maps/words_part.h"

@@ -17,6 +17,12 @@ inline Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline void store_bytes(Bytes x, void* p) { _mm512_storeu_si512(p, x); }
 inline Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
 inline void store_floats(Floats x, float* p) { _mm512_storeu_ps(p, x); }
+// The first n elements, n at most all.
+inline __mmask64 first_of(int64_t n) { return n <= 0 ? 0 : ~__mmask64{0} >> (64 - n); }
+inline Floats load_part(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_of(n)), p); }
+inline void store_part(Floats x, float* p, int64_t n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_of(n)), x); }
+inline Bytes load_part(const uint8_t* p, int64_t n) { return _mm512_maskz_loadu_epi8(first_of(n), p); }
+inline void store_part(Bytes x, uint8_t* p, int64_t n) { _mm512_mask_storeu_epi8(p, first_of(n), x); }
 inline Bytes bytes_all(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
 
 inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
@@ -49,6 +55,12 @@ inline Bytes less(Bytes a, Bytes b) { return _mm512_min_epu8(a, b); }
 inline Bytes every_second(const uint32_t* p) {
   const __m512i order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   return _mm512_permutex2var_epi32(load_bytes(p), order, load_bytes(p + kLanes));
+}
+// Byte by byte the greater of cells 2 j and 2 j + 1 of a and b.
+inline Bytes greater_of_pairs(Bytes a, Bytes b) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return greater(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
 }
 
 // Sums of bytes 0 and 2, and 1 and 3, of each cell, in 16 bits: 257 additions fit.

@@ -74,6 +74,14 @@ inline Bytes every_second(const uint32_t* p) {
   return y;
 }
 
+inline Bytes greater_of_pairs(const Bytes& a, const Bytes& b) {
+  Bytes both[2] = {a, b};
+  uint32_t cells[2 * kLanes], odd[kLanes];
+  std::memcpy(cells, both, sizeof cells);
+  for (int i = 0; i < kLanes; ++i) odd[i] = cells[2 * i + 1];
+  return greater(every_second(cells), load<Bytes>(odd));
+}
+
 inline Bytes even_bytes(const Bytes& x) { return each_byte([&](int i) { return i % 2 == 0 ? x.v[i] : 0; }); }
 inline Bytes odd_bytes(const Bytes& x) { return each_byte([&](int i) { return i % 2 == 0 ? x.v[i + 1] : 0; }); }
 inline Bytes add_16(const Bytes& a, const Bytes& b) {
@@ -96,3 +104,5 @@ inline Bytes entries_of(const uint8_t* table, const Bytes& x) {
 }
 
 }  // namespace
+
+#include "kernels/cell_maps/words_part.h"
