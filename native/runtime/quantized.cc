@@ -15,6 +15,8 @@ namespace gossamer {
 namespace {
 
 constexpr double kMostInt32 = 2147483647.0;
+// Of a bias in steps of its sum: what is more is added afterwards (channels whose weights are almost nothing have it).
+constexpr double kMostBiasSteps = 1 << 24;
 constexpr int64_t kMostPadding = 4096;  // that a convolution takes over
 
 // What the sums of a product of bytes start from, and what makes results of them; one number for each output channel.
@@ -29,7 +31,8 @@ struct Sums {
     Sums sums;
     for (size_t o = 0; o < bias.size(); ++o) {
       // sum of (x - zero) w = sum of x w - zero sum of w; and the bias, to the nearest step of the sum.
-      const double product_step = double{x.scale} * w.scales[o], steps = std::nearbyint(bias[o] / product_step);
+      const double product_step = double{x.scale} * w.scales[o];
+      const double steps = std::clamp(std::nearbyint(bias[o] / product_step), -kMostBiasSteps, kMostBiasSteps);
       const double start = steps - static_cast<double>(x.zero) * w.sum(static_cast<int64_t>(o));
       const double most = std::abs(start) + depth * 255 * 128;
       if (!(most < kMostInt32) || (tail.quantization && !(product_step / step * most < kMostInt32))) return std::nullopt;

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from gossamer.prune import Layers as Layers
     from gossamer.prune import Prune as Prune
     from gossamer.quantize import Cluster as Cluster
+    from gossamer.quantize import Int8 as Int8
+    from gossamer.quantize import PerChannel as PerChannel
+    from gossamer.quantize import PerTensor as PerTensor
+    from gossamer.quantize import Quantize as Quantize
     from gossamer.recipe import Repeat as Repeat
     from gossamer.recipe_file import load_recipe as load_recipe
     from gossamer.result import Result as Result
@@ -42,9 +46,13 @@ _HOMES = {
     "Engine": "gossamer.engine",
     "Finetune": "gossamer.train",
     "Heads": "gossamer.prune",
+    "Int8": "gossamer.quantize",
     "Layers": "gossamer.prune",
     "NM": "gossamer.prune",
+    "PerChannel": "gossamer.quantize",
+    "PerTensor": "gossamer.quantize",
     "Prune": "gossamer.prune",
+    "Quantize": "gossamer.quantize",
     "Repeat": "gossamer.recipe",
     "Result": "gossamer.result",
     "Task": "gossamer.task",

@@ -179,14 +179,19 @@ class _Reader:
     def value(self, node: yaml.Node, annotation: Any, where: str) -> Any:
         """A field's value, of the type that the dataclass declares."""
         choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-        for choice in choices:
-            if inspect.isclass(choice) and _members(choice) and not _is_null(node):
-                return self.family(node, choice)
+        families = [choice for choice in choices if inspect.isclass(choice) and _members(choice)]
+        if families and not _is_null(node):
+            name, _ = self._name_and_fields(node, families[0])
+            return self.family(node, next((f for f in families if name in _members(f)), families[0]))
         origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)
         if origin in (tuple, list, Sequence):
             if not isinstance(node, yaml.SequenceNode):
                 raise self.fail(node, f"{where} is a list; write '[a, b]', or each item on a line after '- '")
             return tuple(self.value(item, parameters[0], where) for item in node.value)
+        if origin in (dict, Mapping) and _has_members(parameters[1]):
+            if not isinstance(node, yaml.MappingNode):
+                raise self.fail(node, f"{where} maps names to values; write '{{name: value}}'")
+            return {str(key.value): self.value(item, parameters[1], where) for key, item in node.value}
         return self._leaf(node, annotation, where)
 
     def _leaf(self, node: yaml.Node, annotation: Any, where: str) -> Any:
@@ -205,6 +210,11 @@ class _Reader:
 
 def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _has_members(annotation: Any) -> bool:
+    choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    return any(inspect.isclass(choice) and bool(_members(choice)) for choice in choices)
 
 
 def _is_null(node: yaml.Node) -> bool:

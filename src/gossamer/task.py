@@ -120,6 +120,17 @@ def example_inputs(task: Task) -> Any:
     return next(training_batches(task) if task.train is not None else validation_batches(task))[0]
 
 
+def calibration_inputs(task: Task) -> Iterator[Any]:
+    """The inputs of every batch of ``calib``, or without it of ``train`` or ``valid``. Raises TaskError."""
+    if task.calib is not None:
+        yield from task.calib
+    elif task.train is None and task.valid is None:
+        example_inputs(task)
+    else:
+        batches = training_batches(task) if task.train is not None else validation_batches(task)
+        yield from (inputs for inputs, _ in batches)
+
+
 def loss_of(task: Task, outputs: Any, targets: Any) -> Tensor:
     """``task.loss(outputs, targets)``, checked to be a scalar tensor. Raises TaskError."""
     loss = task.require("loss")(outputs, targets)

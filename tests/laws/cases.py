@@ -53,7 +53,7 @@ from gossamer.prune import (
     Uniform,
     Wanda,
 )
-from gossamer.quantize import SharedValues
+from gossamer.quantize import FakeQuantize, FoldBatchNorm, Int, Int8, Learned, PerTensor, SharedValues
 from gossamer.recipe import Even
 
 # Each pass at a strength that changes the network ...
@@ -63,6 +63,9 @@ PASSES = {
     "Prune threshold": gs.Prune(0.8, allocate=StdThreshold()),
     "Prune channels": gs.Prune(0.5, gs.Channels()),
     "Cluster": gs.Cluster(bits=3, overrides={"fc2": 2}),
+    "FoldBatchNorm": FoldBatchNorm(),
+    "Quantize": gs.Quantize(weights=Int8(), overrides={"fc2": Int(4)}),
+    "Quantize per tensor": gs.Quantize(weights=Int(3, PerTensor()), activations=None, training=Learned()),
     "Finetune": gs.Finetune(epochs=1),
     "Repeat": gs.Repeat(2, [gs.Prune(0.6), gs.Finetune(epochs=1)], ramp=Even()),
     "Lottery": Lottery(gs.Prune(0.6), gs.Finetune(epochs=1), rounds=2),
@@ -77,6 +80,7 @@ NOTHING = {
     "Prune overrides": gs.Prune(0.0, overrides={"fc1": 0.0}),
     "Prune threshold": gs.Prune(0.0, allocate=StdThreshold()),
     "Cluster": gs.Cluster(bits=3, overrides={"*": 0}),
+    "Quantize": gs.Quantize(overrides={"*": None}),
     "Finetune": gs.Finetune(epochs=0),
     "Repeat": gs.Repeat(3, [gs.Prune(0.0)]),
     "Lottery": Lottery(gs.Prune(0.0), gs.Finetune(epochs=1)),
@@ -131,6 +135,9 @@ TRANSFORMS = {
     "Mask": lambda: Mask(torch.arange(30).view(SHAPE) % 3 > 0),
     "OpenMask": lambda: OpenMask(torch.arange(30).view(SHAPE) % 3 > 0),
     "SharedValues": lambda: SharedValues(torch.arange(30).view(SHAPE) % 4, torch.tensor([-0.5, 0.25, 1.5])),
+    "FakeQuantize": lambda: FakeQuantize(
+        torch.linspace(0.01, 0.02, 6), torch.zeros(6, dtype=torch.int32), -127, 127, 0, 0, "fixed"
+    ),
 }
 
 

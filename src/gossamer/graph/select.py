@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Generic, TypeVar
@@ -26,8 +26,12 @@ class Choice(Generic[V]):
     own: frozenset[str]
 
 
-def choose(among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: str) -> Choice[V]:
+def choose(
+    among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: str, leave: Collection[str] = _LEFT_ALONE
+) -> Choice[V]:
     """The value for each layer's weight. A pattern matches the layer's name ("fc1") or its weight's ("fc1.weight").
+
+    Layers of the kinds in ``leave`` get one only where a pattern names them.
 
     Raises RecipeError, in the name of ``who``, for a pattern that matches nothing.
     """
@@ -44,11 +48,11 @@ def choose(among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: 
         if pattern is not None:
             values[layer.weight] = overrides[pattern]
             own.add(layer.weight)
-        elif layer.kind not in _LEFT_ALONE:
+        elif layer.kind not in leave:
             values[layer.weight] = default
         else:
             note(
-                layer.weight, f"{who} leaves it alone: an {layer.kind}; name it in `overrides` to include it"
+                layer.weight, f"{who} leaves it alone ({layer.kind}); name it in `overrides` to include it"
             )
     if unused:
         names = ", ".join(layer.name for layer in among) or "none"

@@ -33,6 +33,7 @@ from gossamer.graph.transform import (
     transformed_weights,
     transforms,
 )
+from gossamer.numerics import affine
 
 VERSION = 1
 
@@ -62,7 +63,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f"torch.{f.__name__}": f for f in (torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min)},
     **{
         f"gossamer.{f.__name__}": f
-        for f in (modes.choose, modes.count_batch, modes.average_factor, inline.set_grad)
+        for f in (modes.choose, modes.count_batch, modes.average_factor, inline.set_grad, affine.track, affine.learned)
     },
 }
 _FUNCTION_NAMES = {function: name for name, function in _FUNCTIONS.items()}

@@ -25,9 +25,10 @@ from torch.utils import _pytree as pytree
 from gossamer.artifact.program import Program
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, note, represent, source_line, transformed_weights
+from gossamer.quantize import is_quantizers, without_batch_norms
 from gossamer.weights import Dense, Weight, decode, equal
 
-from . import naming, values
+from . import naming, quantizing, values
 from .importing import load
 from .simplifying import simplify
 
@@ -42,6 +43,7 @@ def lower(graph: Graph) -> Program:
     name. The same graph gives the same Program. Raises UnsupportedError for an operator that ONNX does not
     have, with the user's line, and GraphError where a transformed weight would be lost on the way.
     """
+    graph = without_batch_norms(graph)
     weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
     plain = _plain(graph, weights)
     with _quiet():
@@ -49,7 +51,7 @@ def lower(graph: Graph) -> Program:
     program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
     program = simplify(program, values.ports(model.graph.value_info))
     _check_all_there(program, weights, plain)
-    owned = {name for name, _ in (*plain.named_parameters(), *plain.named_buffers())}
+    owned = {name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)}
     return naming.tidy(program, graph.signature, _output_names(plain), owned)
 
 
@@ -88,7 +90,9 @@ def _exported(plain: Graph) -> ModelProto:
             dynamic_shapes=shapes,  # type: ignore[arg-type]
             strict=False,
         )
-        exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
+        exported = torch.onnx.export(
+            program, dynamo=True, optimize=False, verbose=False, custom_translation_table=quantizing.TRANSLATIONS
+        )
     except Exception as error:  # the exporter raises whatever its many parts raise
         raise _refusal(error, plain) from error
     if exported is None:

@@ -1,0 +1,180 @@
+"""Quantize: weights and activations as integers, placed on the graph by operator.
+
+Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference;
+Krishnamoorthi 2018, Quantizing deep convolutional networks for efficient inference: a whitepaper.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch.fx import Node
+
+from gossamer.errors import RecipeError
+from gossamer.graph import Graph, Layer, Pass, add_transform, effective, layers, note, replace_transform, transforms
+from gossamer.graph.select import choose
+from gossamer.task import Task, example_inputs
+
+from .activations import Tracked, Training, insert, insert_dynamic, insert_like, quantizers
+from .calibrate import watch
+from .fold import pairs, fold_pair
+from .placement import Place, place
+from .ranges import MinMax, Observer, Ranges
+from .types import Grid, Int, Int8, PerChannel, PerTensor
+from .weights import FakeQuantize, Rows
+
+_FLOAT_KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+class Exemption(abc.ABC):
+    """A rule for layers that stay in float."""
+
+    @abc.abstractmethod
+    def of(self, among: Sequence[Layer]) -> Sequence[Layer]:
+        """Those of the layers, in order of execution, that stay in float."""
+
+
+@dataclass(frozen=True)
+class First(Exemption):
+    """The first ``count`` layers."""
+
+    count: int = 1
+
+    def of(self, among: Sequence[Layer]) -> Sequence[Layer]:
+        """See :class:`Exemption`."""
+        return among[: self.count]
+
+
+@dataclass(frozen=True)
+class Last(Exemption):
+    """The last ``count`` layers."""
+
+    count: int = 1
+
+    def of(self, among: Sequence[Layer]) -> Sequence[Layer]:
+        """See :class:`Exemption`."""
+        return among[max(0, len(among) - self.count) :]
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """Activations of 8 bits whose range is found while the network runs: no calibration, slower inference."""
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Quantize the weights of every layer and the activations between integer operators.
+
+    ``weights``: their integers; None leaves them in float. ``activations``: an Int for static quantization, with
+    ``ranges`` over at most ``batches`` batches of the task's calibration inputs (else its training or validation
+    inputs); ``Dynamic()``; None for weights alone. ``weight_ranges``: of each row of weights that shares a scale.
+    ``training``: what becomes of the ranges in a ``Finetune`` after this pass, which thereby is quantization-aware
+    training. ``exempt``: rules for layers that stay float. ``overrides``: integers of its own for the weight of every
+    layer that a pattern matches, None to leave the layer in float.
+
+    What stays in float is noted, with the reason. Raises RecipeError for types that no kernel has and for patterns that
+    match nothing, TaskError where there is nothing to calibrate on.
+    """
+
+    weights: Int | None = field(default_factory=Int8)
+    activations: Int | Dynamic | None = field(default_factory=Int8)
+    ranges: Ranges = MinMax()
+    weight_ranges: Ranges = MinMax()
+    training: Training = Tracked()
+    exempt: Sequence[Exemption] = ()
+    overrides: Mapping[str, Int | None] = field(default_factory=dict)
+    batches: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exempt", tuple(self.exempt))
+        if self.weights is None and self.activations is not None and not self.overrides:
+            raise RecipeError(
+                "Quantize(weights=None) with quantized activations: integer products need integer weights; "
+                "give both, or activations=None"
+            )
+        if isinstance(self.activations, Int) and self.activations.granularity not in (None, PerTensor()):
+            raise RecipeError(
+                f"Quantize(activations={self.activations}): an integer product has one scale for all of its "
+                "input; give Int8(PerTensor())"
+            )
+        if self.batches is not None and self.batches < 1:
+            raise RecipeError(f"Quantize(batches={self.batches}): give 1 or more, or None for all")
+
+    def check(self, graph: Graph, task: Task) -> None:
+        """Patterns match layers, and there are inputs to calibrate on."""
+        self._chosen(graph)
+        if isinstance(self.activations, Int):
+            example_inputs(task)
+
+    def __call__(self, graph: Graph, task: Task) -> Graph:
+        """A copy of ``graph`` with FakeQuantize on its weights and quantizers between its nodes."""
+        chosen = self._chosen(graph)
+        quantized = copy.deepcopy(graph)
+        if not chosen:
+            note("Quantize", "nothing to do: every layer stays in float")
+            return quantized
+        if next(quantizers(graph), None) is not None:
+            raise RecipeError("Quantize: the activations are quantized already; leave one of the two passes out")
+        for pair in list(pairs(quantized)):
+            if pair.layer.weight in chosen and not self._scales_by_channel(chosen[pair.layer.weight], pair.layer):
+                fold_pair(quantized, pair)
+        found = [layer for layer in layers(quantized) if layer.weight in chosen]
+        places = [] if self.activations is None else place(quantized, found)
+        observers = self._calibrated(quantized, task, places)
+        for layer in found:
+            self._quantize_weight(quantized, layer, chosen[layer.weight])
+        self._insert(quantized, places, observers)
+        return quantized
+
+    def _chosen(self, graph: Graph) -> dict[str, Int]:
+        """The integers of each weight that gets some."""
+        every = layers(graph)
+        own = choose(every, self.weights, self.overrides, "Quantize", leave=_FLOAT_KINDS)
+        exempt = {layer.weight for rule in self.exempt for layer in rule.of(every)}
+        for weight in sorted(exempt & own.values.keys()):
+            note(weight, "stays in float: exempt by rule")
+        return {w: t for w, t in own.values.items() if t is not None and (w not in exempt or w in own.own)}
+
+    def _scales_by_channel(self, type_: Int, layer: Layer) -> bool:
+        return Rows.of(type_.granularity or PerChannel(), layer) == Rows(layer.output_axis)
+
+    def _calibrated(self, graph: Graph, task: Task, places: Sequence[Place]) -> dict[Node, Observer]:
+        if not isinstance(self.activations, Int):
+            return {}
+        observers = {each.like: self.ranges.observer() for each in places}
+        if observers:
+            count = watch(graph, task, self.batches, {node: o.add for node, o in observers.items()})
+            if not count:
+                raise RecipeError("Quantize: the calibration inputs are empty; give the Task at least one batch")
+        return observers
+
+    def _quantize_weight(self, graph: Graph, layer: Layer, type_: Int) -> None:
+        rows = Rows.of(type_.granularity or PerChannel(), layer)
+        present = transforms(graph, layer.weight)
+        replaces = bool(present) and isinstance(present[-1], FakeQuantize)
+        weight = effective(graph, layer.weight)
+        fitted = FakeQuantize.fit(weight, Grid.of(type_, True), rows, self.weight_ranges, self.training.weights)
+        if replaces:
+            replace_transform(graph, layer.weight, len(present) - 1, fitted)
+        else:
+            add_transform(graph, layer.weight, fitted)
+
+    def _insert(self, graph: Graph, places: Sequence[Place], observers: Mapping[Node, Observer]) -> None:
+        if isinstance(self.activations, Dynamic):
+            for each in places:
+                insert_dynamic(graph, each.value, each.users)
+            return
+        if not places or self.activations is None:
+            return
+        grid = Grid.of(self.activations, False)
+        own = [each for each in places if each.like is each.value]
+        made = {}
+        for each in own:
+            bounds = observers[each.value].bounds(grid)
+            made[each.value] = insert(graph, each.value, each.users, grid, bounds, self.training)
+        for each in places:
+            if each.like is not each.value:
+                insert_like(graph, each.value, each.users, made[each.like])

@@ -1,0 +1,173 @@
+"""FakeQuantize: the weight transform of quantization, from 8 to 2 bits; what trains is the weight underneath.
+
+Jacob et al. 2018, section 3; learned scales after Esser et al. 2020 (LSQ).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gossamer.errors import RecipeError
+from gossamer.graph import Layer, WeightTransform
+from gossamer.numerics import affine
+from gossamer.weights import Quantized, Weight, decode
+
+from .ranges import Ranges
+from .types import Granularity, Grid, PerChannel, PerGroup, PerTensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which elements of a weight share a scale, as rows of a matrix: along ``axis``, in blocks of ``block``.
+
+    None and None: one row; an axis: a row for each index; both: a row for each block of neighbours along the axis.
+    """
+
+    axis: int | None = None
+    block: int | None = None
+
+    @classmethod
+    def of(cls, granularity: Granularity, layer: Layer) -> Rows:
+        """Those of a layer's weight. Raises RecipeError for an axis that the weight does not have."""
+        output = 0 if layer.kind == "embedding" else layer.output_axis
+        match granularity:
+            case PerTensor():
+                return cls()
+            case PerChannel(axis=None):
+                return cls(output)
+            case PerChannel(axis=int(axis)) if -len(layer.shape) <= axis < len(layer.shape):
+                return cls(axis % len(layer.shape))
+            case PerGroup(size=size):
+                inner = 1 if layer.kind == "embedding" else layer.input_axis
+                return cls(output) if inner is None else cls(inner, min(size, layer.shape[inner]))
+        raise RecipeError(f"{granularity}: {layer.weight} has shape {layer.shape}")
+
+    def split(self, weight: Tensor) -> Tensor:
+        """The weight as (rows, elements); the last block of an axis is filled up with zeros."""
+        if self.axis is None:
+            return weight.reshape(1, -1)
+        if self.block is None:
+            return weight.movedim(self.axis, 0).reshape(weight.shape[self.axis], -1)
+        moved = weight.movedim(self.axis, -1)
+        return F.pad(moved, (0, -moved.shape[-1] % self.block)).reshape(-1, self.block)
+
+    def shaped(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """One value for each row, in the shape that Quantized has its scales in."""
+        if self.axis is None:
+            return values.reshape(())
+        if self.block is None:
+            return values
+        others = [size for axis, size in enumerate(shape) if axis != self.axis]
+        return values.reshape(*others, -1).movedim(-1, self.axis)
+
+    def spread(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """One value for each row, so that it broadcasts to the weight."""
+        if self.axis is None:
+            return values.reshape(())
+        if self.block is None:
+            return values.reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))])
+        wide = self.shaped(values, shape).repeat_interleave(self.block, self.axis)
+        return wide.narrow(self.axis, 0, shape[self.axis])
+
+
+class FakeQuantize(WeightTransform):
+    """scale (q - zero_point), q from ``low`` to ``high``; zero stays exactly zero.
+
+    ``scale``: (rows,), as ``Rows(axis, block)`` splits the weight (-1 and 0 for None). ``how`` they are meant:
+    "fixed": as they are; "learned": trained with the weights; "follows": as shares of the scales that cover each
+    row's extremes, whatever these become. ``zero_point``: int32 (rows,), not read where the scale follows.
+    """
+
+    zero_point: Tensor
+    scale: Tensor
+
+    def __init__(  # noqa: PLR0913 (what a checkpoint stores)
+        self, scale: Tensor, zero_point: Tensor, low: int, high: int, axis: int, block: int, how: str
+    ) -> None:
+        super().__init__()
+        if how == "learned":
+            self.scale = nn.Parameter(scale.detach().clone())
+        else:
+            self.register_buffer("scale", scale.detach().clone())
+        self.register_buffer("zero_point", zero_point.to(torch.int32))
+        self.grid = Grid(low, high, symmetric=low < 0)
+        self.rows = Rows(None if axis < 0 else axis, block or None)
+        self.how = how
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, weight: Tensor, grid: Grid, rows: Rows, ranges: Ranges, how: str) -> FakeQuantize:
+        """For ``weight``, over the range that ``ranges`` finds for each row."""
+        split = rows.split(weight)
+        lower, upper = ranges.of_rows(split, grid)
+        scale, zero = affine.parameters(lower, upper, grid.low, grid.high, grid.symmetric)
+        if how == "follows":
+            scale = scale / affine.parameters(*torch.aminmax(split, dim=1), grid.low, grid.high, grid.symmetric)[0]
+        return cls.on(grid, rows, scale, zero, how)
+
+    @classmethod
+    def on(cls, grid: Grid, rows: Rows, scale: Tensor, zero_point: Tensor, how: str = "fixed") -> FakeQuantize:
+        """From its parts."""
+        axis = -1 if rows.axis is None else rows.axis
+        return cls(scale, zero_point, grid.low, grid.high, axis, rows.block or 0, how)
+
+    def parameters_for(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales and zero points, (rows,), that ``weight`` gets."""
+        if self.how != "follows":
+            scale = self.scale.abs().clamp(min=torch.finfo(torch.float32).tiny) if self.how == "learned" else self.scale
+            return scale, self.zero_point
+        lower, upper = torch.aminmax(self.rows.split(weight.detach()), dim=1)
+        return affine.parameters(
+            lower * self.scale, upper * self.scale, self.grid.low, self.grid.high, self.grid.symmetric
+        )
+
+    def spread_for(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`parameters_for`, broadcasting to ``weight``."""
+        scale, zero = self.parameters_for(weight)
+        return self.rows.spread(scale, weight.shape), self.rows.spread(zero, weight.shape)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The quantized weight."""
+        scale, zero = self.spread_for(weight)
+        quantize = affine.learned if self.how == "learned" else torch.ops.gossamer.fake_quantize.default
+        quantized: Tensor = quantize(weight, scale, zero, self.grid.low, self.grid.high)
+        return quantized
+
+    @torch.no_grad()
+    def represent(self, weight: Weight) -> Weight:
+        """The integers."""
+        values = torch.from_numpy(np.array(decode(weight)))
+        moved = FakeQuantize(**{k: _on_cpu(v) for k, v in self.arguments().items()})  # type: ignore[arg-type]
+        scale, zero = moved.parameters_for(values)
+        spread = [self.rows.spread(part, values.shape) for part in (scale, zero)]
+        ints = affine.steps(values, *spread, self.grid.low, self.grid.high) + spread[1]
+        dtype = np.int8 if self.grid.symmetric else np.uint8
+        return Quantized(
+            ints.numpy().astype(dtype),
+            np.array(self.rows.shaped(scale, values.shape), np.float32),
+            np.array(self.rows.shaped(zero, values.shape)).astype(dtype),
+            self.rows.axis,
+            self.grid.bits,
+            self.rows.block,
+        )
+
+    def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
+        """See :class:`WeightTransform`."""
+        return {
+            "scale": self.scale.detach(),
+            "zero_point": self.zero_point,
+            "low": self.grid.low,
+            "high": self.grid.high,
+            "axis": -1 if self.rows.axis is None else self.rows.axis,
+            "block": self.rows.block or 0,
+            "how": self.how,
+        }
+
+
+def _on_cpu(value: Tensor | int | float | bool | str) -> Tensor | int | float | bool | str:
+    return value.cpu() if isinstance(value, Tensor) else value

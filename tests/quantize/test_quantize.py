@@ -1,0 +1,192 @@
+"""Quantization after training: what the graph simulates is what the Engine computes in integers, and what ONNX Runtime
+makes of the exported file."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from quantized_networks import NETWORKS, trained
+
+import gossamer as gs
+from gossamer import artifact
+from gossamer.engine import Engine
+from gossamer.errors import RecipeError, TaskError
+from gossamer.graph import check, fingerprint, from_state, record, to_state
+from gossamer.onnx import lower, save
+from gossamer.quantize import EMA, KL, MSE, Dynamic, First, Fixed, FoldBatchNorm, Int, Int8, Last, Learned, MinMax
+from gossamer.quantize import PerChannel, PerTensor, Percentile, Quantize, Tracked
+from gossamer.quantize.activations import quantizers
+from gossamer.weights import Quantized
+
+# What remains of each network in float32, by the kernels' names: nothing of the convolutional ones.
+FLOAT_STEPS = {"residual": 0, "inverted": 0, "branches": 0}
+
+
+def quantized(name, recipe=None):
+    network, inputs = trained(name)
+    calib = [inputs(16) for _ in range(3)]
+    graph = gs.trace(network, calib[0])
+    with record() as notes:
+        after = (recipe or Quantize())(graph, gs.Task(calib=calib))
+    return graph, after, inputs(32), notes
+
+
+def reference(path, x):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options)
+    return session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+
+
+def signal_to_noise(wanted, got):
+    return float(10 * np.log10(np.square(wanted).mean() / np.square(wanted - got).mean()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_graph_engine_and_onnx_runtime_agree(name, tmp_path):
+    graph, after, x, _ = quantized(name)
+    check(after)
+    assert fingerprint(from_state(to_state(after))) == fingerprint(after) == fingerprint(copy.deepcopy(after))
+    with torch.no_grad():
+        wanted, simulated = graph(x).numpy(), after(x).numpy()
+    program = artifact.unpack(artifact.pack(lower(after)))
+    save(program, tmp_path / "net.onnx")
+    ours, theirs = Engine(program)(x.numpy()), reference(tmp_path / "net.onnx", x)
+    # Where a sum falls on the border of two steps, the order of additions decides: few elements, and by one step.
+    for other in (ours, theirs):
+        assert signal_to_noise(simulated, other) > 40
+        assert np.median(np.abs(simulated - other)) < 1e-5 * np.abs(wanted).max()
+    assert signal_to_noise(wanted, ours) > 18
+
+
+@pytest.mark.parametrize("name", FLOAT_STEPS)
+def test_convolutional_networks_have_no_float_between_integers(name):
+    _, after, x, _ = quantized(name)
+    steps = Engine(lower(after)).explain(x[:1].numpy())
+    floats = [s.operator for s in steps if not s.operator.startswith("gossamer.") and s.operator not in ("Flatten", "Reshape")]
+    assert not [operator for operator in floats if operator not in ("QuantizeLinear", "DequantizeLinear")], steps
+    assert sum(operator == "QuantizeLinear" for operator in floats) <= 1  # means of pixels are floats before they are bytes
+    assert not [s.note for s in steps if s.note]
+
+
+def test_what_stays_float_is_told():
+    _, _, _, notes = quantized("transformer")
+    said = " ".join(f"{note.subject}: {note.message}" for note in notes)
+    assert "layer_norm: 2 left in float32: normalizations" in said
+    assert "matmul: 2 left in float32: a product of two activations" in said
+    assert "softmax: 1" in said and "gelu: 1" in said
+    _, _, _, notes = quantized("recurrent")
+    said = " ".join(f"{note.subject}: {note.message}" for note in notes)
+    assert "lstm.weight_ih_l0: Quantize leaves it alone (lstm)" in said and "lstm: 1 left" in said
+    _, _, _, notes = quantized("signal")
+    assert any(note.subject == "up.weight" and "conv_transpose1d" in note.message for note in notes)
+
+
+def test_concatenated_parts_share_a_range_where_nothing_else_reads_them():
+    _, after, _, _ = quantized("branches")
+    found = {q.value.name: q.scale for q in quantizers(after)}
+    assert found["relu"] == found["tanh"] == found["cat"]  # rounded once, copied
+    assert found["max_pool2d"] == found["cat"]  # the greatest of bytes is a byte
+    assert found["max_pool2d"] != found["cat_1"] and found["mul"] == found["cat_1"]  # the first has another reader
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ranges": EMA(0.5)},
+        {"ranges": Percentile(99.9)},
+        {"ranges": MSE(), "weight_ranges": MSE()},
+        {"ranges": KL()},
+        {"weights": Int8(PerTensor())},
+        {"weights": Int8(symmetric=False)},
+        {"activations": Int8(symmetric=True)},
+        {"activations": Int(6), "weights": Int(6), "training": Learned()},
+        {"activations": Dynamic()},
+        {"activations": None, "weights": Int(4), "weight_ranges": MSE(), "training": Fixed()},
+        {"exempt": [First(), Last()], "overrides": {"down.0": Int(5), "up.0": None}},
+    ],
+    ids=str,
+)
+def test_every_choice_reaches_the_file(options):
+    graph, after, x, _ = quantized("inverted", Quantize(**options))
+    with torch.no_grad():
+        wanted, simulated = graph(x).numpy(), after(x).numpy()
+    program = artifact.unpack(artifact.pack(lower(after)))
+    ours = Engine(program)(x.numpy())
+    assert signal_to_noise(simulated, ours) > 35
+    assert 6 < signal_to_noise(wanted, ours) < 60
+    bits = {name: w.bits for name, w in program.weights.items() if isinstance(w, Quantized)}
+    weights = options.get("weights", Int8())
+    assert set(bits.values()) == ({weights.bits, 5} if "overrides" in options else {weights.bits})
+    if "exempt" in options:
+        assert set(bits) == {"depthwise.0.weight", "down.0.weight"}
+
+
+def test_zero_is_exact():
+    _, after, _, _ = quantized("residual", Quantize(weights=Int8(symmetric=False)))
+    for quantizer in quantizers(after):
+        x = torch.zeros(1)
+        scale, zero = after.get_buffer(quantizer.scale), after.get_buffer(quantizer.zero_point)
+        assert float(torch.ops.gossamer.fake_quantize(x, scale, zero, quantizer.low, quantizer.high)) == 0
+        assert quantizer.low <= int(zero) <= quantizer.high
+
+
+def test_batch_norms_fold_exactly():
+    network, inputs = trained("residual")
+    graph = gs.trace(network, inputs(4))
+    folded = FoldBatchNorm()(graph, gs.Task())
+    assert "batch_norm" in graph.code and "batch_norm" not in folded.code
+    check(folded)
+    x = inputs(8)
+    torch.testing.assert_close(folded(x), graph(x), rtol=1e-4, atol=1e-5)
+    assert not [name for name in folded.state_dict() if "running" in name]
+
+
+def test_a_batch_norm_with_another_reader_stays():
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.norm(y) + y
+
+    graph = gs.trace(Two().eval(), torch.randn(2, 1, 4, 4))
+    with record() as notes:
+        assert "batch_norm" in FoldBatchNorm()(graph, gs.Task()).code
+    assert notes
+
+
+def test_what_cannot_be_is_refused():
+    network, inputs = trained("residual")
+    graph = gs.trace(network, inputs(4))
+    for wrong in (
+        lambda: Int(1),
+        lambda: Quantize(activations=Int8(PerChannel())),
+        lambda: Quantize(weights=None),
+        lambda: Percentile(20),
+        lambda: EMA(1.0),
+        lambda: Tracked(momentum=2),
+        lambda: Quantize(overrides={"nothing": Int8()}).check(graph, gs.Task(calib=[inputs(2)])),
+        lambda: Quantize()(Quantize()(graph, gs.Task(calib=[inputs(2)])), gs.Task(calib=[inputs(2)])),
+        lambda: Quantize(weights=Int8(PerChannel(7)))(graph, gs.Task(calib=[inputs(2)])),
+    ):
+        with pytest.raises(RecipeError):
+            wrong()
+    with pytest.raises(TaskError):
+        Quantize().check(graph, gs.Task())
+
+
+def test_ranges_are_those_of_the_data():
+    network, inputs = trained("residual")
+    calib = [inputs(8) for _ in range(4)]
+    graph = gs.trace(network, calib[0])
+    after = Quantize(ranges=MinMax())(graph, gs.Task(calib=calib))
+    first = next(quantizers(after))
+    lower, upper = min(float(c.min()) for c in calib), max(float(c.max()) for c in calib)
+    assert float(after.get_buffer(first.scale)) == pytest.approx((upper - lower) / 255, rel=1e-6)
