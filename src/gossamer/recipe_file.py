@@ -34,12 +34,28 @@ from gossamer.graph import Pass
 
 
 def load_recipe(path: str | Path) -> list[Pass]:
-    """Read the recipe file at ``path``. Raises RecipeError with file and line."""
+    """Read the recipe file at ``path``, or the one that comes with gossamer under that name ("int8").
+
+    Raises RecipeError with file and line.
+    """
+    place = Path(path)
+    if not place.suffix and not place.exists():
+        place = _along(str(path))
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
     return parse_recipe(text, str(path))
+
+
+def _along(name: str) -> Path:
+    """The file of a recipe that comes along: installed in the package, or beside the sources."""
+    folders = (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes")
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise RecipeError(f"no recipe is called {name!r}; give a YAML file, or one of: {', '.join(known)}")
+    return folder / f"{name}.yaml"
 
 
 def parse_recipe(text: str, source: str = "recipe") -> list[Pass]:

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def unit(inputs: int, outputs: int, stride: int = 1, groups: int = 1, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def unit(
+    inputs: int, outputs: int, stride: int = 1, groups: int = 1, act: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), act())
 
@@ -21,7 +23,9 @@ class Residual(nn.Module):
         super().__init__()
         self.stem = unit(3, 8)
         self.first = nn.Sequential(unit(8, 8), nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
-        self.second = nn.Sequential(unit(8, 16, 2), nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
+        self.second = nn.Sequential(
+            unit(8, 16, 2), nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        )
         self.shortcut = nn.Sequential(nn.Conv2d(8, 16, 1, 2, bias=False), nn.BatchNorm2d(16))
         self.fc = nn.Linear(16, 5)
 
@@ -37,7 +41,9 @@ class Inverted(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU6())
+        self.stem = nn.Sequential(
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU6()
+        )
         self.up = nn.Sequential(nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU6())
         self.depthwise = unit(24, 24, groups=24, act=nn.ReLU6)
         self.down = nn.Sequential(nn.Conv2d(24, 8, 1, bias=False), nn.BatchNorm2d(8))

@@ -85,11 +85,16 @@ def demo(
 @app.command()
 def compress(
     model: Annotated[
-        str, typer.Argument(help="package.module:build, a model or a function that returns one.")
+        str, typer.Argument(help="package.module:build, a model or a function that returns one; or a .onnx file.")
     ],
-    recipe: Annotated[Path, typer.Option(help="The recipe, a YAML file: a list of passes.")],
+    recipe: Annotated[
+        str, typer.Option(help="The recipe, a YAML file: a list of passes; or one that comes along: int8.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .goss file to write.")],
     task: Annotated[str | None, typer.Option(help="package.module:task, a Task or a function.")] = None,
+    calib: Annotated[
+        Path | None, typer.Option(help="An .npz file of inputs by name, for recipes that need no labels.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Also measure, and write this report.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder: killed at any moment, the same command goes on.")
@@ -109,11 +114,17 @@ def compress(
 
     Example:  gossamer compress mynet:build --task mynet:task
                 --recipe recipe.yaml -o net.goss --report report.html
+
+    An ONNX file is compressed without your code; quantization needs inputs
+    alone, the arrays of an .npz file by the names of the network's inputs:
+
+    Example:  gossamer compress model.onnx --calib inputs.npz
+                --recipe int8 -o net.goss
     """
     from gossamer.cli.compress import as_json, check_writable, print_stages, run_compress
 
     check_writable(output, report)
-    result = run_compress(model, task, recipe, checkpoint, seed)
+    result = run_compress(model, task, calib, recipe, checkpoint, seed)
     result.save(output)
     if report is not None:
         result.report(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,30 +10,68 @@ from rich.console import Console
 
 from gossamer.cli.objects import made_by
 from gossamer.cli.output import count, percent, table
-from gossamer.errors import InputError, SaveError, UnsupportedError
+from gossamer.errors import InputError, SaveError
 
 if TYPE_CHECKING:
     from gossamer.artifact import Program
     from gossamer.result import Result
 
+_CALIBRATION_BATCH = 16
 
-def run_compress(model: str, task: str | None, recipe: Path, checkpoint: Path | None, seed: int) -> Result:
+
+def run_compress(
+    model: str, task: str | None, calib: Path | None, recipe: str, checkpoint: Path | None, seed: int
+) -> Result:
     """Import, load, compress. Everything that can be wrong without training is looked at first."""
-    if model.endswith(".onnx"):
-        raise UnsupportedError(
-            f"{model}: compressing an ONNX file comes with post-training quantization, which is not there yet; "
-            "give the PyTorch model as package.module:build"
-        )
-    if task is None:
-        raise InputError("a model from Python needs its task: --task package.module:task")
     import torch
     from torch import nn
 
     from gossamer import Task, compress, load_recipe
+    from gossamer.onnx import load, to_graph
 
     passes = load_recipe(recipe)
     torch.manual_seed(seed)
-    return compress(made_by(model, nn.Module), made_by(task, Task), passes, checkpoint=checkpoint)
+    if model.endswith(".onnx"):
+        if calib is None:
+            raise InputError(f"{model}: an ONNX file needs inputs to calibrate on: --calib inputs.npz")
+        program = load(model)
+        batches = calibration_batches(calib, [port.name for port in program.inputs])
+        first = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
+        graph = to_graph(program, first)
+        return compress(graph, Task(calib=batches), passes, checkpoint=checkpoint, name=Path(model).stem)
+    if task is None and calib is None:
+        raise InputError(
+            "a model from Python needs its task (--task package.module:task), or, for what needs no labels, "
+            "--calib inputs.npz"
+        )
+    made = made_by(task, Task) if task is not None else Task(calib=calibration_batches(calib, None))
+    return compress(made_by(model, nn.Module), made, passes, checkpoint=checkpoint)
+
+
+def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[Any]:
+    """Batches of the arrays in an ``.npz`` (or ``.npy``) file, whose first dimension counts the examples.
+
+    ``names``: the network's inputs, in order; None where the arrays are in its order. A single array may have any name.
+    Raises InputError.
+    """
+    import numpy as np
+    import torch
+
+    try:
+        held = np.load(file, allow_pickle=False)  # type: ignore[arg-type]
+        arrays = dict(held) if hasattr(held, "files") else {"": held}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not an .npz file of arrays: {error}") from error
+    names = names if names is not None else list(arrays)
+    if len(names) != len(arrays) or (len(names) > 1 and set(names) != set(arrays)):
+        raise InputError(f"{file} has the arrays {sorted(arrays)}; the network takes {list(names)}")
+    ordered = [arrays[name] for name in names] if len(names) > 1 else list(arrays.values())
+    rows = {len(array) if array.ndim else 0 for array in ordered}
+    if len(rows) != 1 or 0 in rows:
+        raise InputError(f"{file}: the first dimension of every array counts the examples; they have {sorted(rows)}")
+    tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in ordered]
+    split = [tensor.split(_CALIBRATION_BATCH) for tensor in tensors]
+    return [parts[0] if len(parts) == 1 else parts for parts in zip(*split, strict=True)]
 
 
 def check_writable(*paths: Path | None) -> None:

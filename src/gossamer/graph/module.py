@@ -75,6 +75,20 @@ class Graph(torch.fx.GraphModule):
         self.graph = graph
         self.register_forward_pre_hook(_check_call, with_kwargs=True)
 
+    def recompile(self) -> Any:
+        """Write ``forward`` anew, and leave calling to the base class that torch has given a wrapper already.
+
+        A transform on a parameter of the graph itself makes a subclass of the graph's class; with a wrapper each, the
+        two would call each other without end.
+        """
+        code = super().recompile()
+        own = type(self)
+        if any("_wrapped_call" in vars(base) for base in own.__mro__[1:]):
+            for name in ("_wrapped_call", "__call__"):
+                if name in vars(own):
+                    delattr(own, name)
+        return code
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
         """An independent graph: parametrizations with their state, tied weights tied to each other, node
         meta.

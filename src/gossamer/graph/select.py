@@ -27,7 +27,11 @@ class Choice(Generic[V]):
 
 
 def choose(
-    among: Sequence[Layer], default: V, overrides: Mapping[str, V], who: str, leave: Collection[str] = _LEFT_ALONE
+    among: Sequence[Layer],
+    default: V,
+    overrides: Mapping[str, V],
+    who: str,
+    leave: Collection[str] = _LEFT_ALONE,
 ) -> Choice[V]:
     """The value for each layer's weight. A pattern matches the layer's name ("fc1") or its weight's ("fc1.weight").
 
@@ -51,9 +55,7 @@ def choose(
         elif layer.kind not in leave:
             values[layer.weight] = default
         else:
-            note(
-                layer.weight, f"{who} leaves it alone ({layer.kind}); name it in `overrides` to include it"
-            )
+            note(layer.weight, f"{who} leaves it alone ({layer.kind}); name it in `overrides` to include it")
     if unused:
         names = ", ".join(layer.name for layer in among) or "none"
         raise RecipeError(f"{who}: no layer is called {next(iter(unused))!r}; the layers are: {names}")

@@ -63,7 +63,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f"torch.{f.__name__}": f for f in (torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min)},
     **{
         f"gossamer.{f.__name__}": f
-        for f in (modes.choose, modes.count_batch, modes.average_factor, inline.set_grad, affine.track, affine.learned)
+        for f in (
+            modes.choose,
+            modes.count_batch,
+            modes.average_factor,
+            inline.set_grad,
+            affine.track,
+            affine.learn,
+        )
     },
 }
 _FUNCTION_NAMES = {function: name for name, function in _FUNCTIONS.items()}

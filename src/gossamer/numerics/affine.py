@@ -21,9 +21,7 @@ def bounds(bits: int, signed: bool) -> tuple[int, int]:
     return -(2 ** (bits - 1)) + (bits == 8), 2 ** (bits - 1) - 1
 
 
-def parameters(
-    lower: Tensor, upper: Tensor, low: int, high: int, symmetric: bool
-) -> tuple[Tensor, Tensor]:
+def parameters(lower: Tensor, upper: Tensor, low: int, high: int, symmetric: bool) -> tuple[Tensor, Tensor]:
     """Scale and zero point (both of the bounds' shape, the latter int32) with which low..high covers lower..upper.
 
     The range is widened to hold zero, and zero is one of the integers exactly: the zero point is rounded
@@ -86,12 +84,23 @@ def _gradient(ctx: object, gradient: Tensor) -> tuple[Tensor | None, Tensor | No
 fake_quantize.register_autograd(_gradient, setup_context=_save)
 
 
-def learned(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
-    """:func:`fake_quantize` with a scale that learns: its gradient times 1/sqrt(elements high) (LSQ, section 2.2)."""
-    factor = 1.0 / math.sqrt(max(1, x.numel() // max(1, scale.numel())) * max(1, high))
-    scale = scale.abs().clamp(min=_SMALLEST)
+def learned(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, features: int) -> Tensor:
+    """:func:`fake_quantize` with a scale that learns: its gradient times 1/sqrt(features high) (LSQ, section 2.2).
+
+    ``features``: how many numbers share a scale: of a weight, or of one example's activation.
+    """
+    factor = 1.0 / math.sqrt(max(1, features) * max(1, high))
     gentle = scale * factor + (scale * (1.0 - factor)).detach()
     quantized: Tensor = torch.ops.gossamer.fake_quantize.default(x, gentle, zero_point, low, high)
+    return quantized
+
+
+def learn(x: Tensor, scale: Tensor, zero_point: Tensor, training: bool, low: int, high: int) -> Tensor:
+    """The node of a graph that quantizes a tensor with a learned scale, of whatever sign."""
+    scale = scale.abs().clamp(min=_SMALLEST)
+    if training:
+        return learned(x, scale, zero_point, low, high, x.numel() // max(1, x.shape[0]))
+    quantized: Tensor = torch.ops.gossamer.fake_quantize.default(x, scale, zero_point, low, high)
     return quantized
 
 

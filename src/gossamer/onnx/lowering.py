@@ -51,7 +51,9 @@ def lower(graph: Graph) -> Program:
     program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
     program = simplify(program, values.ports(model.graph.value_info))
     _check_all_there(program, weights, plain)
-    owned = {name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)}
+    owned = {
+        name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)
+    }
     return naming.tidy(program, graph.signature, _output_names(plain), owned)
 
 
@@ -91,7 +93,11 @@ def _exported(plain: Graph) -> ModelProto:
             strict=False,
         )
         exported = torch.onnx.export(
-            program, dynamo=True, optimize=False, verbose=False, custom_translation_table=quantizing.TRANSLATIONS
+            program,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            custom_translation_table=quantizing.TRANSLATIONS,
         )
     except Exception as error:  # the exporter raises whatever its many parts raise
         raise _refusal(error, plain) from error

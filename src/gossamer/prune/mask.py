@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gossamer.graph import WeightTransform
-from gossamer.weights import Weight, sparsify
+from gossamer.weights import Weight, masked
 
 
 class Mask(WeightTransform):
@@ -28,7 +28,7 @@ class Mask(WeightTransform):
 
     def represent(self, weight: Weight) -> Weight:
         """The kept elements alone."""
-        return sparsify(weight, np.asarray(self.kept.cpu().numpy()))
+        return masked(weight, np.asarray(self.kept.cpu().numpy()))
 
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """See :class:`WeightTransform`."""

@@ -1,4 +1,4 @@
-"""Quantizers of activations: nodes of the graph that fake-quantize a value, lowered to QuantizeLinear and DequantizeLinear.
+"""Quantizers of activations: nodes that fake-quantize a value, lowered to QuantizeLinear and DequantizeLinear.
 
 A quantizer's numbers are buffers (or a parameter, where the scale learns) of a module ``quantizers.NAME``; the node
 reads them by name, so it trains, is copied, stored and exported as all nodes are.
@@ -89,7 +89,8 @@ class Learned(Training):
     def add(self, graph: Graph, value: Node, home: str, grid: Grid, bounds: tuple[float, float]) -> Node:
         """See :class:`Training`."""
         scale, zero = _numbers(graph, home, grid, bounds, learned=True)
-        return graph.graph.call_function(affine.learned, (value, scale, zero, grid.low, grid.high))
+        training = graph.graph.create_node("get_attr", f"{home}.training")
+        return graph.graph.call_function(affine.learn, (value, scale, zero, training, grid.low, grid.high))
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Quantizer:
         return (self.high - self.low).bit_length()
 
 
-_KINDS = (STATIC, affine.track, affine.learned)
+# A quantizer's function, and where its arguments low and high are; value, scale and zero point come first.
+_KINDS = {STATIC: 3, affine.track: 7, affine.learn: 4}
 
 
 def is_quantizers(name: str) -> bool:
@@ -121,13 +123,18 @@ def quantizers(graph: Graph) -> Iterator[Quantizer]:
     """Those in ``graph`` whose range is known, in order of execution."""
     for node in graph.graph.nodes:
         if node.op == "call_function" and node.target in _KINDS:
-            value, scale, zero, *rest = node.args
-            low, high = rest[4:6] if node.target is affine.track else rest[:2]
+            value, scale, zero = node.args[:3]
+            low, high = node.args[_KINDS[node.target] :][:2]
             yield Quantizer(node, value, str(scale.target), str(zero.target), low, high)
 
 
 def insert(
-    graph: Graph, value: Node, users: tuple[Node, ...], grid: Grid, bounds: tuple[float, float], training: Training
+    graph: Graph,
+    value: Node,
+    users: tuple[Node, ...],
+    grid: Grid,
+    bounds: tuple[float, float],
+    training: Training,
 ) -> Node:
     """Quantize ``value``, of this range, where ``users`` read it; the new node. Mutates ``graph``."""
     home = f"{HOME}.{value.name}"
@@ -158,7 +165,10 @@ def _inserted(graph: Graph, value: Node, users: tuple[Node, ...], make: Callable
     with graph.graph.inserting_before(behind):
         node = make()
     for new in (node, *node.all_input_nodes):
-        new.meta = new.meta or {"module": value.meta.get("module", ""), "stack_trace": value.meta.get("stack_trace", "")}
+        new.meta = new.meta or {
+            "module": value.meta.get("module", ""),
+            "stack_trace": value.meta.get("stack_trace", ""),
+        }
     for user in users:
         user.replace_input_with(value, node)
     graph.recompile()

@@ -17,7 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from gossamer.graph import Graph, Layer, Pass, layers, note, original, replace_transform, shapes, transformed_weights, transforms
+from gossamer.graph import (
+    Graph,
+    Layer,
+    Pass,
+    layers,
+    note,
+    original,
+    replace_transform,
+    shapes,
+    transformed_weights,
+    transforms,
+)
 from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments, average_factor, count_batch, set_argument
 from gossamer.graph.transform import effective
@@ -25,7 +36,16 @@ from gossamer.task import Task
 
 from .weights import FakeQuantize
 
-_FOLDS_INTO = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear", "addmm")
+_FOLDS_INTO = (
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "addmm",
+)
 
 
 @dataclass(frozen=True)

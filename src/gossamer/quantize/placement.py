@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import Node
 
@@ -23,17 +22,48 @@ from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments
 
 # Layers whose products are computed in integers, with the argument that is the activation.
-_PRODUCTS = {"conv1d": "input", "conv2d": "input", "linear": "input", "mm": "self", "matmul": "self", "addmm": "mat1"}
+_PRODUCTS = {
+    "conv1d": "input",
+    "conv2d": "input",
+    "linear": "input",
+    "mm": "self",
+    "matmul": "self",
+    "addmm": "mat1",
+}
 _CONVOLUTIONS = ("conv1d", "conv2d")
 # Functions of one element, which a table of 256 bytes computes; the first ones also a product's last step.
-_CLAMPS = {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"}
-_MAPS = {"sigmoid", "hardsigmoid", "hardswish", "tanh", "leaky_relu", "elu", "gelu", "softplus", "abs", "neg", "sqrt"}
+CLAMPS = {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"}
+_MAPS = {
+    "sigmoid",
+    "hardsigmoid",
+    "hardswish",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "softplus",
+    "abs",
+    "neg",
+    "sqrt",
+}
 _POOLS = {"avg_pool1d", "avg_pool2d"}
 _MEANS = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean"}
 _JOINTS = {"add", "mul", "cat"}
 # Values pass unchanged: in cells, and only as bytes.
 _KEEP_CELLS = {"max_pool1d", "max_pool2d", "constant_pad_nd", "pad"}
-_MOVES = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "transpose", "permute", "t", "expand", "slice", "_unsafe_view"}
+_MOVES = {
+    "view",
+    "reshape",
+    "flatten",
+    "squeeze",
+    "unsqueeze",
+    "transpose",
+    "permute",
+    "t",
+    "expand",
+    "slice",
+    "_unsafe_view",
+}
 # In a file they are not there at all.
 _ABSENT = {"dropout", "feature_dropout", "contiguous", "clone", "alias", "detach"}
 
@@ -99,7 +129,9 @@ class _Placement:
             if weight_is_right and self._is_float(source) and self._plain_sum(node):
                 self.products.add(node)
             elif base_name(node) != "embedding":
-                note(layer.weight, f"weights alone are quantized: no integer kernel for this {base_name(node)}")
+                note(
+                    layer.weight, f"weights alone are quantized: no integer kernel for this {base_name(node)}"
+                )
 
     def _plain_sum(self, node: Node) -> bool:
         given = arguments(node)
@@ -141,7 +173,7 @@ class _Placement:
             return "pad" not in name or _pads_zeros(node)
         if name in _MEANS:
             return self._means_all(node, inputs[0])
-        return name in _CLAMPS | _MAPS | _POOLS or (name == "batch_norm" and self._follows_convolution(node))
+        return name in CLAMPS | _MAPS | _POOLS or (name == "batch_norm" and self._follows_convolution(node))
 
     def _joins(self, node: Node, name: str) -> bool:
         given = arguments(node)
@@ -185,7 +217,7 @@ class _Placement:
             return False
         if base_name(reader) == "batch_norm":
             return True
-        return base_name(reader) in _CLAMPS and base_name(value) not in _CLAMPS | _KEEP_CELLS
+        return base_name(reader) in CLAMPS and base_name(value) not in CLAMPS | _KEEP_CELLS
 
     def places(self) -> list[Place]:
         likes: dict[Node, Node] = {}
@@ -219,7 +251,11 @@ class _Placement:
     def _note_floats(self) -> None:
         left: dict[str, list[str]] = defaultdict(list)
         computed = self.products | self.cells | self.bytes
-        integers = {n for n in self.nodes if self._feeds(n) or (n in computed and (n in self.wanted or n in self.products))}
+        integers = {
+            n
+            for n in self.nodes
+            if self._feeds(n) or (n in computed and (n in self.wanted or n in self.products))
+        }
         for node in self.nodes:
             name = base_name(node)
             if node in integers or not self._is_float(node) or name in _SILENT or node.op != "call_function":
@@ -234,7 +270,7 @@ class _Placement:
     def _feeds(self, node: Node) -> bool:
         """A clamp or batch norm after a product: it stays with the product, wanted or not."""
         source = node.args[0] if node.op == "call_function" and node.args else None
-        return base_name(node) in _CLAMPS | {"batch_norm"} and (node in self.cells or source in self.products)
+        return base_name(node) in CLAMPS | {"batch_norm"} and (node in self.cells or source in self.products)
 
 
 _SILENT = _MOVES | _KEEP_CELLS | _ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
@@ -254,7 +290,9 @@ def _present(value: Any) -> Any:
 
 def _tensors(node: Node) -> list[Node]:
     """The nodes among the arguments that are no flags or sizes, in order; those in lists too."""
-    return [n for n in node.all_input_nodes if not str(n.target).endswith(".training") and n.target != "training"]
+    return [
+        n for n in node.all_input_nodes if not str(n.target).endswith(".training") and n.target != "training"
+    ]
 
 
 def _leads_to(node: Node, weight: str) -> bool:

@@ -14,13 +14,23 @@ from dataclasses import dataclass, field
 from torch.fx import Node
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Layer, Pass, add_transform, effective, layers, note, replace_transform, transforms
+from gossamer.graph import (
+    Graph,
+    Layer,
+    Pass,
+    add_transform,
+    effective,
+    layers,
+    note,
+    replace_transform,
+    transforms,
+)
 from gossamer.graph.select import choose
 from gossamer.task import Task, example_inputs
 
 from .activations import Tracked, Training, insert, insert_dynamic, insert_like, quantizers
 from .calibrate import watch
-from .fold import pairs, fold_pair
+from .fold import fold_pair, pairs
 from .placement import Place, place
 from .ranges import MinMax, Observer, Ranges
 from .types import Grid, Int, Int8, PerChannel, PerTensor
@@ -117,9 +127,13 @@ class Quantize(Pass):
             note("Quantize", "nothing to do: every layer stays in float")
             return quantized
         if next(quantizers(graph), None) is not None:
-            raise RecipeError("Quantize: the activations are quantized already; leave one of the two passes out")
+            raise RecipeError(
+                "Quantize: the activations are quantized already; leave one of the two passes out"
+            )
         for pair in list(pairs(quantized)):
-            if pair.layer.weight in chosen and not self._scales_by_channel(chosen[pair.layer.weight], pair.layer):
+            if pair.layer.weight in chosen and not self._scales_by_channel(
+                chosen[pair.layer.weight], pair.layer
+            ):
                 fold_pair(quantized, pair)
         found = [layer for layer in layers(quantized) if layer.weight in chosen]
         places = [] if self.activations is None else place(quantized, found)
@@ -146,9 +160,11 @@ class Quantize(Pass):
             return {}
         observers = {each.like: self.ranges.observer() for each in places}
         if observers:
-            count = watch(graph, task, self.batches, {node: o.add for node, o in observers.items()})
+            count = watch(graph, task, self.batches, [(node, each.add) for node, each in observers.items()])
             if not count:
-                raise RecipeError("Quantize: the calibration inputs are empty; give the Task at least one batch")
+                raise RecipeError(
+                    "Quantize: the calibration inputs are empty; give the Task at least one batch"
+                )
         return observers
 
     def _quantize_weight(self, graph: Graph, layer: Layer, type_: Int) -> None:
@@ -156,7 +172,9 @@ class Quantize(Pass):
         present = transforms(graph, layer.weight)
         replaces = bool(present) and isinstance(present[-1], FakeQuantize)
         weight = effective(graph, layer.weight)
-        fitted = FakeQuantize.fit(weight, Grid.of(type_, True), rows, self.weight_ranges, self.training.weights)
+        fitted = FakeQuantize.fit(
+            weight, Grid.of(type_, True), rows, self.weight_ranges, self.training.weights
+        )
         if replaces:
             replace_transform(graph, layer.weight, len(present) - 1, fitted)
         else:

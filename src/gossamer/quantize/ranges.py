@@ -161,9 +161,7 @@ class MSE(Ranges):
         best = torch.full_like(lower, torch.inf)
         found = torch.ones_like(lower)
         for ratio in torch.linspace(0.3, 1.0, 71).flip(0).tolist():
-            scale, zero = affine.parameters(
-                lower * ratio, upper * ratio, grid.low, grid.high, grid.symmetric
-            )
+            scale, zero = affine.parameters(lower * ratio, upper * ratio, grid.low, grid.high, grid.symmetric)
             error = rows - affine.fake_quantize(rows, scale[:, None], zero[:, None], grid.low, grid.high)
             total = error.square_().sum(1)
             found = torch.where(total < best, ratio, found)

@@ -86,7 +86,7 @@ class FakeQuantize(WeightTransform):
     zero_point: Tensor
     scale: Tensor
 
-    def __init__(  # noqa: PLR0913 (what a checkpoint stores)
+    def __init__(
         self, scale: Tensor, zero_point: Tensor, low: int, high: int, axis: int, block: int, how: str
     ) -> None:
         super().__init__()
@@ -107,20 +107,26 @@ class FakeQuantize(WeightTransform):
         lower, upper = ranges.of_rows(split, grid)
         scale, zero = affine.parameters(lower, upper, grid.low, grid.high, grid.symmetric)
         if how == "follows":
-            scale = scale / affine.parameters(*torch.aminmax(split, dim=1), grid.low, grid.high, grid.symmetric)[0]
+            scale = (
+                scale
+                / affine.parameters(*torch.aminmax(split, dim=1), grid.low, grid.high, grid.symmetric)[0]
+            )
         return cls.on(grid, rows, scale, zero, how)
 
     @classmethod
-    def on(cls, grid: Grid, rows: Rows, scale: Tensor, zero_point: Tensor, how: str = "fixed") -> FakeQuantize:
+    def on(
+        cls, grid: Grid, rows: Rows, scale: Tensor, zero_point: Tensor, how: str = "fixed"
+    ) -> FakeQuantize:
         """From its parts."""
         axis = -1 if rows.axis is None else rows.axis
         return cls(scale, zero_point, grid.low, grid.high, axis, rows.block or 0, how)
 
     def parameters_for(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points, (rows,), that ``weight`` gets."""
-        if self.how != "follows":
-            scale = self.scale.abs().clamp(min=torch.finfo(torch.float32).tiny) if self.how == "learned" else self.scale
-            return scale, self.zero_point
+        if self.how == "fixed":
+            return self.scale, self.zero_point
+        if self.how == "learned":
+            return self.scale.abs().clamp(min=torch.finfo(torch.float32).tiny), self.zero_point
         lower, upper = torch.aminmax(self.rows.split(weight.detach()), dim=1)
         return affine.parameters(
             lower * self.scale, upper * self.scale, self.grid.low, self.grid.high, self.grid.symmetric
@@ -134,8 +140,12 @@ class FakeQuantize(WeightTransform):
     def forward(self, weight: Tensor) -> Tensor:
         """The quantized weight."""
         scale, zero = self.spread_for(weight)
-        quantize = affine.learned if self.how == "learned" else torch.ops.gossamer.fake_quantize.default
-        quantized: Tensor = quantize(weight, scale, zero, self.grid.low, self.grid.high)
+        if self.how == "learned":
+            features = weight.numel() // max(1, self.scale.numel())
+            return affine.learned(weight, scale, zero, self.grid.low, self.grid.high, features)
+        quantized: Tensor = torch.ops.gossamer.fake_quantize.default(
+            weight, scale, zero, self.grid.low, self.grid.high
+        )
         return quantized
 
     @torch.no_grad()
@@ -149,8 +159,8 @@ class FakeQuantize(WeightTransform):
         dtype = np.int8 if self.grid.symmetric else np.uint8
         return Quantized(
             ints.numpy().astype(dtype),
-            np.array(self.rows.shaped(scale, values.shape), np.float32),
-            np.array(self.rows.shaped(zero, values.shape)).astype(dtype),
+            self.rows.shaped(scale, values.shape).contiguous().numpy().astype(np.float32),
+            self.rows.shaped(zero, values.shape).contiguous().numpy().astype(dtype),
             self.rows.axis,
             self.grid.bits,
             self.rows.block,

@@ -1,6 +1,6 @@
 """The representations of a weight after training, and the functions on them. NumPy alone; no torch."""
 
-from ._edits import sparsify, take, transpose, with_codebook
+from ._edits import masked, sparsify, take, transpose, with_codebook
 from ._functions import decode, dtype, equal, nonzeros, representation, shape
 from ._representations import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, parameter_shape, spread
 
@@ -14,6 +14,7 @@ __all__ = [
     "dtype",
     "equal",
     "index_dtype",
+    "masked",
     "nonzeros",
     "parameter_shape",
     "representation",

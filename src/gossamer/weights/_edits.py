@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from functools import singledispatch
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from gossamer.errors import UnsupportedError, WeightError
 
 from ._functions import decode, shape
-from ._representations import Codebook, Dense, Quantized, Sparse, Weight
+from ._representations import Codebook, Dense, Quantized, Sparse, Weight, spread
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -61,6 +62,17 @@ def sparsify(weight: Weight, keep_mask: npt.NDArray[np.bool_] | None = None) -> 
     nonzero = decode(weight) != 0
     positions = np.flatnonzero(nonzero if keep is None else nonzero & keep).astype(np.int64, copy=False)
     return Sparse(shape(weight), positions, take(weight, positions))
+
+
+def masked(weight: Weight, keep_mask: npt.NDArray[np.bool_]) -> Weight:
+    """The weight with zero where ``keep_mask`` (bool, of its shape) is False.
+
+    Sparse, except for a weight that is Quantized with several scales: that one holds zero's integers there.
+    """
+    if not isinstance(weight, Quantized) or weight.axis is None:
+        return sparsify(weight, keep_mask)
+    zero = spread(weight.zero_point, weight.ints.shape, weight.axis, weight.block)
+    return dataclasses.replace(weight, ints=np.where(keep_mask, weight.ints, zero))
 
 
 def with_codebook(

@@ -1,0 +1,136 @@
+"""A Program as a torch module: so every pass works on a network of which there is nothing but an ONNX file.
+
+It has the operators of networks that are trained: what passes change (convolutions, products, embeddings) and what
+stands between. Shape arithmetic that ``simplify`` leaves is done while tracing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gossamer.artifact.program import Program
+from gossamer.engine import Engine
+from gossamer.errors import GraphError, UnsupportedError
+from gossamer.graph import Graph, trace
+from gossamer.weights import Dense, decode
+
+from .network_operators import OPERATORS
+from .simplifying import simplify
+
+# What trains: weights of two dimensions or more, and the vectors that these operators take at these places.
+_MATRICES = 2
+_VECTORS = {
+    "Conv": (2,),
+    "ConvTranspose": (2,),
+    "Gemm": (2,),
+    "LayerNormalization": (1, 2),
+    "BatchNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+}
+_MOST_SIZES = 64  # elements of an integer constant that may be a shape, axes or bounds
+
+
+class Network(nn.Module):
+    """The Program's operations as functions of torch, its weights as parameters and buffers of their names.
+
+    Called with tensors in the order of the Program's inputs; returns a dict by the names of its outputs. A batch size
+    that the file fixes at 1 may be any. Raises UnsupportedError, by name, for operators that have no form here.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        program = simplify(_with_free_batch(program))
+        unknown = sorted({o.op for o in program.operations if o.domain or o.op not in OPERATORS})
+        if unknown:
+            raise UnsupportedError(
+                f"passes cannot work on the operators {', '.join(unknown)} of an ONNX file; give the PyTorch model"
+            )
+        self.program = program
+        self.constants: dict[str, np.ndarray[Any, Any]] = {}
+        self.places: dict[str, tuple[nn.Module, str]] = {}
+        vectors = {o.inputs[i] for o in program.operations for i in _VECTORS.get(o.op, ()) if i < len(o.inputs)}
+        for name, weight in program.weights.items():
+            values = np.array(decode(weight))
+            if isinstance(weight, Dense) and values.dtype.kind in "iub" and values.size <= _MOST_SIZES:
+                self.constants[name] = values
+            else:
+                trains = values.dtype.kind == "f" and (values.ndim >= _MATRICES or name in vectors)
+                self._hold(name, torch.from_numpy(values), trains)
+
+    def _hold(self, name: str, tensor: Tensor, trains: bool) -> None:
+        owner: nn.Module = self
+        *path, last = [re.sub(r"\W", "_", part) for part in name.strip("./").split(".")]
+        for part in path:
+            if not isinstance(owner._modules.get(part), nn.Module):
+                part = _free(owner, part)
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+        last = _free(owner, last)
+        if trains:
+            owner.register_parameter(last, nn.Parameter(tensor))
+        else:
+            owner.register_buffer(last, tensor)
+        self.places[name] = owner, last
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        values: dict[str, Any] = {name: getattr(owner, last) for name, (owner, last) in self.places.items()}
+        values.update(self.constants)
+        values.update({port.name: x for port, x in zip(self.program.inputs, inputs, strict=True)})
+        for operation in self.program.operations:
+            given = [values[name] if name else None for name in operation.inputs]
+            results = OPERATORS[operation.op](operation, *given)
+            several = results if isinstance(results, tuple) else (results,)
+            values.update({name: r for name, r in zip(operation.outputs, several, strict=False) if name})
+        return {port.name: values[port.name] for port in self.program.outputs}
+
+
+def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
+    """The graph of ``program``, which passes take; ``inputs``: an example batch, in the order of its inputs.
+
+    Raises UnsupportedError for operators that have no form in torch here, TraceError where the batch size is built into
+    the file, and GraphError where the graph computes other outputs than the Engine does of the file.
+    """
+    graph = trace(Network(program).eval(), tuple(inputs))
+    signature = zip(graph.signature, program.inputs, strict=True)
+    graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
+    rows = [x[:1] for x in inputs]
+    with torch.no_grad():
+        ours = graph(*rows)
+    theirs = Engine(program)(**{port.name: x.numpy() for port, x in zip(program.inputs, rows, strict=True)})
+    theirs = theirs if isinstance(theirs, dict) else {program.outputs[0].name: theirs}
+    for name, wanted in theirs.items():
+        found = ours[name].numpy()
+        if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max()):
+            raise GraphError(f"output {name!r} of the file comes out differently in torch; please report the file")
+    return graph
+
+
+def _with_free_batch(program: Program) -> Program:
+    """Where every input's batch size is fixed at 1: any, and reshapes to one example keep the batch."""
+    if not all(port.shape and port.shape[0] == 1 for port in program.inputs):
+        return program
+    weights = dict(program.weights)
+    for operation in program.operations:
+        shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
+        if isinstance(shape, Dense) and shape.values.size > 1 and shape.values[0] == 1:
+            weights[operation.inputs[1]] = Dense(np.concatenate([[0], shape.values[1:]]).astype(np.int64))
+    inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
+    outputs = tuple(replace(port, shape=None) for port in program.outputs)
+    return replace(program, inputs=inputs, outputs=outputs, weights=weights)
+
+
+def _free(owner: nn.Module, name: str) -> str:
+    """``name``, or with underscores where the module has something of that name."""
+    name = name if name and not name[0].isdigit() else f"_{name}"
+    while hasattr(owner, name) or name in ("signature", "tied", "graph", "code"):
+        name += "_"
+    return name
