@@ -195,8 +195,10 @@ class _Reader:
     def value(self, node: yaml.Node, annotation: Any, where: str) -> Any:
         """A field's value, of the type that the dataclass declares."""
         choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+        if _is_null(node) and type(None) in choices:
+            return None
         families = [choice for choice in choices if inspect.isclass(choice) and _members(choice)]
-        if families and not _is_null(node):
+        if families:
             name, _ = self._name_and_fields(node, families[0])
             return self.family(node, next((f for f in families if name in _members(f)), families[0]))
         origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)

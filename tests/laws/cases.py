@@ -53,7 +53,25 @@ from gossamer.prune import (
     Uniform,
     Wanda,
 )
-from gossamer.quantize import FakeQuantize, FoldBatchNorm, Int, Int8, Learned, PerTensor, SharedValues
+from gossamer.quantize import (
+    GPTQ,
+    AdaRound,
+    CorrectBias,
+    EqualizeLayers,
+    FakeQuantize,
+    FoldBatchNorm,
+    FreezeBatchNorm,
+    Int,
+    Int8,
+    Learned,
+    MixedPrecision,
+    PerTensor,
+    ReconstructBlocks,
+    ReestimateBatchNorm,
+    Rounding,
+    SharedValues,
+    SmoothQuant,
+)
 from gossamer.recipe import Even
 
 # Each pass at a strength that changes the network ...
@@ -64,6 +82,15 @@ PASSES = {
     "Prune channels": gs.Prune(0.5, gs.Channels()),
     "Cluster": gs.Cluster(bits=3, overrides={"fc2": 2}),
     "FoldBatchNorm": FoldBatchNorm(),
+    "EqualizeLayers": EqualizeLayers(),
+    "SmoothQuant": SmoothQuant(alpha=0.7),
+    "CorrectBias": CorrectBias(),
+    "ReestimateBatchNorm": ReestimateBatchNorm(),
+    "FreezeBatchNorm": FreezeBatchNorm(),
+    "AdaRound": AdaRound(Rounding(iterations=30)),
+    "ReconstructBlocks": ReconstructBlocks(Rounding(iterations=30)),
+    "GPTQ": GPTQ(),
+    "MixedPrecision": MixedPrecision(bytes=300, choices=(8, 4)),
     "Quantize": gs.Quantize(weights=Int8(), overrides={"fc2": Int(4)}),
     "Quantize per tensor": gs.Quantize(weights=Int(3, PerTensor()), activations=None, training=Learned()),
     "Finetune": gs.Finetune(epochs=1),
@@ -88,7 +115,24 @@ NOTHING = {
 }
 
 # Passes whose strength cannot be zero: what they do is done or not in the recipe.
-WITHOUT_STRENGTH = {Reinitialize, Scratch}
+WITHOUT_STRENGTH = {
+    Reinitialize,
+    Scratch,
+    FoldBatchNorm,
+    EqualizeLayers,
+    SmoothQuant,
+    CorrectBias,
+    ReestimateBatchNorm,
+    FreezeBatchNorm,
+    AdaRound,
+    ReconstructBlocks,
+    GPTQ,
+    MixedPrecision,
+}
+
+# What a pass needs to find, where a plain network has none of it.
+_COARSE = gs.Quantize(weights=Int(3))
+BEFORE = dict.fromkeys(("CorrectBias", "AdaRound", "ReconstructBlocks", "GPTQ"), _COARSE)
 
 # The four parts of Prune: what, by which measure, how much from where, when. All of them work with all others.
 GRANULARITIES = [Elements(), NM(1, 4), Blocks(2, 4)]
@@ -155,9 +199,21 @@ class TwoLayers(nn.Module):
         return self.fc2(self.drop(torch.relu(self.norm(self.fc1(x)))))
 
 
-def network() -> TwoLayers:
+class Normed(TwoLayers):
+    """The same behind a layer norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calm = nn.LayerNorm(20)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.calm(x))
+
+
+def network(name: str = "") -> TwoLayers:
+    """The network on which the pass called ``name`` is tried."""
     torch.manual_seed(7)
-    return TwoLayers()
+    return Normed() if name == "SmoothQuant" else TwoLayers()
 
 
 def task() -> gs.Task:

@@ -142,6 +142,6 @@ def trained(name: str) -> tuple[nn.Module, Callable[[int], Tensor]]:
             with torch.no_grad():
                 module.weight[0] *= -1
                 module.weight[1] = 1e-12
-    for _ in range(5):
+    for _ in range(40):  # until the running averages have arrived
         network(inputs(16))
     return network.eval(), inputs

@@ -83,9 +83,10 @@ def demo(
 
 
 @app.command()
-def compress(
+def compress(  # noqa: PLR0913 (one argument an option)
     model: Annotated[
-        str, typer.Argument(help="package.module:build, a model or a function that returns one; or a .onnx file.")
+        str,
+        typer.Argument(help="package.module:build, a model or a function that returns one; or a .onnx file."),
     ],
     recipe: Annotated[
         str, typer.Option(help="The recipe, a YAML file: a list of passes; or one that comes along: int8.")

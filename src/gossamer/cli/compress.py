@@ -68,9 +68,11 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
     ordered = [arrays[name] for name in names] if len(names) > 1 else list(arrays.values())
     rows = {len(array) if array.ndim else 0 for array in ordered}
     if len(rows) != 1 or 0 in rows:
-        raise InputError(f"{file}: the first dimension of every array counts the examples; they have {sorted(rows)}")
+        raise InputError(
+            f"{file}: the first dimension of every array counts the examples; they have {sorted(rows)}"
+        )
     tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in ordered]
-    split = [tensor.split(_CALIBRATION_BATCH) for tensor in tensors]
+    split = [torch.split(tensor, _CALIBRATION_BATCH) for tensor in tensors]
     return [parts[0] if len(parts) == 1 else parts for parts in zip(*split, strict=True)]
 
 

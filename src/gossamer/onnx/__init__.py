@@ -7,6 +7,7 @@
 from .exporting import save, to_onnx
 from .importing import load
 from .lowering import lower
+from .network import to_graph
 from .simplifying import simplify
 
-__all__ = ["load", "lower", "save", "simplify", "to_onnx"]
+__all__ = ["load", "lower", "save", "simplify", "to_graph", "to_onnx"]

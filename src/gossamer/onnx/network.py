@@ -56,7 +56,9 @@ class Network(nn.Module):
         self.program = program
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.places: dict[str, tuple[nn.Module, str]] = {}
-        vectors = {o.inputs[i] for o in program.operations for i in _VECTORS.get(o.op, ()) if i < len(o.inputs)}
+        vectors = {
+            o.inputs[i] for o in program.operations for i in _VECTORS.get(o.op, ()) if i < len(o.inputs)
+        }
         for name, weight in program.weights.items():
             values = np.array(decode(weight))
             if isinstance(weight, Dense) and values.dtype.kind in "iub" and values.size <= _MOST_SIZES:
@@ -109,8 +111,12 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     theirs = theirs if isinstance(theirs, dict) else {program.outputs[0].name: theirs}
     for name, wanted in theirs.items():
         found = ours[name].numpy()
-        if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max()):
-            raise GraphError(f"output {name!r} of the file comes out differently in torch; please report the file")
+        if found.shape != wanted.shape or not np.allclose(
+            found, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max()
+        ):
+            raise GraphError(
+                f"output {name!r} of the file comes out differently in torch; please report the file"
+            )
     return graph
 
 

@@ -1,4 +1,4 @@
-"""ONNX operators as functions of torch: (operation, inputs) -> output or tuple of outputs, as the standard defines them.
+"""ONNX operators as functions of torch: (operation, inputs) -> output or tuple of outputs, as in the standard.
 
 Inputs are tensors; small integer constants are NumPy arrays, and shapes that depend on the batch are lists.
 """
@@ -42,13 +42,15 @@ def _attribute(operation: Operation, name: str, default: Any) -> Any:
 
 
 def _unsupported(operation: Operation, why: str) -> UnsupportedError:
-    return UnsupportedError(f"passes cannot work on the {operation.op} {operation.name!r} of this file: {why}")
+    return UnsupportedError(
+        f"passes cannot work on the {operation.op} {operation.name!r} of this file: {why}"
+    )
 
 
 # --- elements --------------------------------------------------------------------------------------------------------
 
 
-def _unary(function: Callable[[Tensor], Tensor]) -> Function:
+def _unary(function: Callable[..., Tensor]) -> Function:
     return lambda operation, x: function(_tensor(x))
 
 
@@ -140,7 +142,9 @@ def _pads(operation: Operation, x: Tensor, kernel: Sequence[int]) -> tuple[list[
     if mode != "VALID":
         for i in range(rank):
             size = int(x.shape[2 + i])
-            total = max(0, (-(-size // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size)
+            total = max(
+                0, (-(-size // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size
+            )
             small, large = total // 2, total - total // 2
             begin[i], end[i] = (small, large) if mode == "SAME_UPPER" else (large, small)
     return begin, end
@@ -160,7 +164,9 @@ def _conv(operation: Operation, x: Tensor, w: Tensor, bias: Tensor | None = None
     begin, end = _pads(operation, x, kernel)
     if list(begin) != list(end):
         x, begin = F.pad(x, _around(begin, end)), [0] * len(kernel)
-    strides, dilations = (list(_attribute(operation, n, (1,) * len(kernel))) for n in ("strides", "dilations"))
+    strides, dilations = (
+        list(_attribute(operation, n, (1,) * len(kernel))) for n in ("strides", "dilations")
+    )
     function: Any = _CONVOLUTIONS[len(kernel)]
     return function(x, w, bias, strides, begin, dilations, _attribute(operation, "group", 1))  # type: ignore[no-any-return]
 
@@ -168,7 +174,11 @@ def _conv(operation: Operation, x: Tensor, w: Tensor, bias: Tensor | None = None
 def _conv_transpose(operation: Operation, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     rank = w.ndim - 2
     begin, end = _pads(operation, x, w.shape[2:])
-    if list(begin) != list(end) or "output_shape" in operation.attributes or "auto_pad" in operation.attributes:
+    if (
+        list(begin) != list(end)
+        or "output_shape" in operation.attributes
+        or "auto_pad" in operation.attributes
+    ):
         raise _unsupported(operation, "its padding differs in front and behind, or is found while running")
     strides, dilations = (list(_attribute(operation, n, (1,) * rank)) for n in ("strides", "dilations"))
     extra = list(_attribute(operation, "output_padding", (0,) * rank))
@@ -217,7 +227,9 @@ def _reduce(function: Callable[..., Tensor]) -> Function:
     return apply
 
 
-def _batch_norm(operation: Operation, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+def _batch_norm(
+    operation: Operation, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor
+) -> Tensor:
     return F.batch_norm(x, mean, var, gamma, beta, False, 0.1, _attribute(operation, "epsilon", 1e-5))
 
 
@@ -299,11 +311,13 @@ def _split(operation: Operation, x: Tensor, sizes: Any = None) -> tuple[Tensor, 
     axis = int(_attribute(operation, "axis", 0))
     sizes = _attribute(operation, "split", sizes)
     if sizes is not None:
-        return tuple(x.split(_ints(sizes), axis))
+        return tuple(torch.split(x, _ints(sizes), axis))
     return tuple(x.chunk(len(operation.outputs), axis))
 
 
-def _slice(operation: Operation, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+def _slice(
+    operation: Operation, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
+) -> Any:
     starts, ends = _ints(_attribute(operation, "starts", starts)), _ints(_attribute(operation, "ends", ends))
     axes = _attribute(operation, "axes", axes)
     places = list(range(len(starts))) if axes is None else _ints(axes)
@@ -346,12 +360,15 @@ def _expand(operation: Operation, x: Any, shape: Any) -> Tensor:
 
 def _constant_of_shape(operation: Operation, shape: Any) -> Tensor:
     value = np.asarray(_attribute(operation, "value", np.zeros(1, np.float32))).reshape(-1)
-    return torch.full(_ints(shape), value[0].item(), dtype=torch.from_numpy(value[:1].copy()).dtype)
+    filled: Tensor = torch.full(_ints(shape), value[0].item(), dtype=torch.from_numpy(value[:1].copy()).dtype)
+    return filled
 
 
 def _range(operation: Operation, start: Any, limit: Any, step: Any) -> Tensor:
-    first, last, stride = (v if isinstance(v, int | torch.SymInt) else np.asarray(v).item() for v in (start, limit, step))
-    return torch.arange(first, last, stride)
+    bounds: list[Any] = [
+        v if isinstance(v, int | torch.SymInt) else np.asarray(v).item() for v in (start, limit, step)
+    ]
+    return torch.arange(*bounds)
 
 
 def _pad(operation: Operation, x: Tensor, pads: Any = None, value: Any = None, axes: Any = None) -> Tensor:
@@ -365,22 +382,31 @@ def _pad(operation: Operation, x: Tensor, pads: Any = None, value: Any = None, a
     if first == x.ndim:
         return x
     around = _around(begin[first:], end[first:])
-    mode = {"edge": "replicate", "reflect": "reflect", "wrap": "circular"}.get(_attribute(operation, "mode", "constant"))
+    mode = {"edge": "replicate", "reflect": "reflect", "wrap": "circular"}.get(
+        _attribute(operation, "mode", "constant")
+    )
     if mode:
         return F.pad(x, around, mode=mode)
     constant = _attribute(operation, "value", 0.0) if value is None else _number(value)
     return F.pad(x, around, value=constant)
 
 
-def _resize(operation: Operation, x: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None) -> Tensor:
-    mode, how = _attribute(operation, "mode", "nearest"), _attribute(operation, "coordinate_transformation_mode", "half_pixel")
+def _resize(
+    operation: Operation, x: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None
+) -> Tensor:
+    mode, how = (
+        _attribute(operation, "mode", "nearest"),
+        _attribute(operation, "coordinate_transformation_mode", "half_pixel"),
+    )
     rank = x.ndim - 2
     if sizes is not None and len(_ints(sizes)):
         wanted = [int(size) for size in _ints(sizes)[2:]]
     else:
         factors = np.asarray(scales).reshape(-1).tolist()[2:]
         wanted = [math.floor(int(x.shape[2 + i]) * factors[i]) for i in range(rank)]
-    if mode == "nearest" and (how == "asymmetric" or all(w % int(x.shape[2 + i]) == 0 for i, w in enumerate(wanted))):
+    if mode == "nearest" and (
+        how == "asymmetric" or all(w % int(x.shape[2 + i]) == 0 for i, w in enumerate(wanted))
+    ):
         if how == "asymmetric" and _attribute(operation, "nearest_mode", "round_prefer_floor") != "floor":
             raise _unsupported(operation, "nearest_mode other than floor")
         return F.interpolate(x, wanted, mode="nearest")
@@ -423,7 +449,8 @@ OPERATORS: dict[str, Function] = {
     "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_mean,
     "GlobalMaxPool": lambda operation, x: x.amax(tuple(range(2, x.ndim)), keepdim=True),
     "ReduceMean": _reduce(torch.mean), "ReduceSum": _reduce(torch.sum), "ReduceMax": _reduce(torch.amax),
-    "ReduceMin": _reduce(torch.amin), "ReduceL2": _reduce(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
+    "ReduceMin": _reduce(torch.amin),
+    "ReduceL2": _reduce(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
     "BatchNormalization": _batch_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
     "LayerNormalization": _layer_norm, "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
     "Shape": _shape, "Reshape": _reshape, "Flatten": _flatten, "Transpose": _transpose, "Squeeze": _squeeze,
@@ -431,6 +458,8 @@ OPERATORS: dict[str, Function] = {
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Pad": _pad, "Resize": _resize,
     "DepthToSpace": _depth_to_space,
     "Tile": lambda operation, x, repeats: x.repeat(_ints(repeats)),
-    "ArgMax": lambda operation, x: x.argmax(int(_attribute(operation, "axis", 0)), bool(_attribute(operation, "keepdims", 1))),
+    "ArgMax": lambda operation, x: x.argmax(
+        int(_attribute(operation, "axis", 0)), bool(_attribute(operation, "keepdims", 1))
+    ),
     "Einsum": lambda operation, *inputs: torch.einsum(str(operation.attributes["equation"]), *inputs),
 }  # fmt: skip

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from onnx import TensorProto
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
 from gossamer.numerics import affine  # noqa: F401 (defines the operators)
+
+op: Any = opset18  # its stubs know tensors by their element types alone
 
 
 def _fake_quantize(x: Any, scale: Any, zero_point: Any, low: int, high: int) -> Any:
@@ -28,7 +30,7 @@ def _dynamic_quantize(x: Any, low: int, high: int) -> Any:
     return op.DequantizeLinear(y, scale, zero)
 
 
-TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.gossamer.fake_quantize.default: _fake_quantize,
     torch.ops.gossamer.dynamic_quantize.default: _dynamic_quantize,
 }

@@ -146,7 +146,7 @@ def _error(
     graph: Graph, segment: Segment, inputs: Tensor, targets: Tensor, weights: dict[str, Tensor], batch: int
 ) -> float:
     total = 0.0
-    for x, y in zip(inputs.split(batch), targets.split(batch), strict=True):
+    for x, y in zip(torch.split(inputs, batch), torch.split(targets, batch), strict=True):
         total += float((segment.run(graph, x, weights) - y).square().mean()) * len(x)
     return total / len(inputs)
 

@@ -105,7 +105,7 @@ class _Hessian:
         if given["padding"] == "same":
             high, wide = (d * (k - 1) for d, k in zip(dilation, size, strict=True))
             x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-        unfolded = F.unfold(x, size, dilation, padding, stride)
+        unfolded = F.unfold(x, *(tuple(setting) for setting in (size, dilation, padding, stride)))
         return unfolded.transpose(1, 2).reshape(-1, unfolded.shape[1])
 
     def rows(self, weight: Tensor) -> Tensor:
@@ -130,7 +130,8 @@ def _inverse(hessian: Tensor, damping: float) -> Tensor:
         damping * mean or 1.0
     )
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped.double()))
-    return torch.linalg.cholesky(inverse, upper=True).to(hessian.dtype)
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.to(hessian.dtype)
 
 
 def _rounded(

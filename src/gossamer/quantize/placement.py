@@ -178,9 +178,9 @@ class _Placement:
     def _joins(self, node: Node, name: str) -> bool:
         given = arguments(node)
         if name == "cat":
-            return given["dim"] % self.values[node].ndim == 1
+            return bool(given["dim"] % self.values[node].ndim == 1)
         a, b = self.values[given["self"]], self.values[given["other"]]
-        return given.get("alpha", 1) == 1 and a.ndim == b.ndim and a.shape[1] == b.shape[1]
+        return bool(given.get("alpha", 1) == 1 and a.ndim == b.ndim and a.shape[1] == b.shape[1])
 
     def _means_all(self, node: Node, source: Node) -> bool:
         rank, given = self.values[source].ndim, arguments(node)

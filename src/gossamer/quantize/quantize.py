@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch.fx import Node
@@ -31,6 +31,7 @@ from gossamer.task import Task, example_inputs
 from .activations import Tracked, Training, insert, insert_dynamic, insert_like, quantizers
 from .calibrate import watch
 from .fold import fold_pair, pairs
+from .guard import guarded
 from .placement import Place, place
 from .ranges import MinMax, Observer, Ranges
 from .types import Grid, Int, Int8, PerChannel, PerTensor
@@ -83,7 +84,8 @@ class Quantize(Pass):
     inputs); ``Dynamic()``; None for weights alone. ``weight_ranges``: of each row of weights that shares a scale.
     ``training``: what becomes of the ranges in a ``Finetune`` after this pass, which thereby is quantization-aware
     training. ``exempt``: rules for layers that stay float. ``overrides``: integers of its own for the weight of every
-    layer that a pattern matches, None to leave the layer in float.
+    layer that a pattern matches, None to leave the layer in float. ``max_drop``: the most that the task's metric may
+    lose; the layers that harm most then stay in float, by measured sensitivity.
 
     What stays in float is noted, with the reason. Raises RecipeError for types that no kernel has and for patterns that
     match nothing, TaskError where there is nothing to calibrate on.
@@ -97,6 +99,7 @@ class Quantize(Pass):
     exempt: Sequence[Exemption] = ()
     overrides: Mapping[str, Int | None] = field(default_factory=dict)
     batches: int | None = None
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exempt", tuple(self.exempt))
@@ -118,14 +121,26 @@ class Quantize(Pass):
         self._chosen(graph)
         if isinstance(self.activations, Int):
             example_inputs(task)
+        if self.max_drop is not None:
+            task.require("valid")
+            task.require("metric")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` with FakeQuantize on its weights and quantizers between its nodes."""
         chosen = self._chosen(graph)
-        quantized = copy.deepcopy(graph)
         if not chosen:
             note("Quantize", "nothing to do: every layer stays in float")
-            return quantized
+            return copy.deepcopy(graph)
+        if self.max_drop is None:
+            return self._quantized(graph, task, chosen)
+
+        def without(floats: Collection[str]) -> Graph:
+            return self._quantized(graph, task, {w: t for w, t in chosen.items() if w not in floats})
+
+        return guarded(graph, task, self.max_drop, without)
+
+    def _quantized(self, graph: Graph, task: Task, chosen: Mapping[str, Int]) -> Graph:
+        quantized = copy.deepcopy(graph)
         if next(quantizers(graph), None) is not None:
             raise RecipeError(
                 "Quantize: the activations are quantized already; leave one of the two passes out"

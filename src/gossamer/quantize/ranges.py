@@ -198,7 +198,8 @@ def _squared_error(histogram: Histogram, lower: Tensor, upper: Tensor, grid: Gri
     scale, zero = affine.parameters(lower, upper, grid.low, grid.high, grid.symmetric)
     centers = histogram.centers.expand(len(lower), -1)
     error = centers - affine.fake_quantize(centers, scale[:, None], zero[:, None], grid.low, grid.high)
-    return error.square() @ histogram.counts
+    loss: Tensor = error.square() @ histogram.counts
+    return loss
 
 
 def _divergence(histogram: Histogram, lower: Tensor, upper: Tensor, grid: Grid) -> Tensor:

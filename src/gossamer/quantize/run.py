@@ -14,7 +14,6 @@ from torch.fx import Node
 from gossamer.graph import Graph, Layer, layers, note, original, replace_transform, transforms
 from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments
-
 from gossamer.numerics import affine
 
 from .activations import quantizers
@@ -155,7 +154,7 @@ def _is_apart(layer: QuantizedLayer) -> bool:
 
 @torch.no_grad()
 def hold(graph: Graph, layer: QuantizedLayer, values: Tensor) -> None:
-    """Make ``values``, which lie on the layer's grid, its weight: rounding them again, with the same scales, is idle."""
+    """Make ``values``, which lie on the layer's grid, its weight; with the same scales they round to themselves."""
     scale, zero = layer.transform.parameters_for(unquantized(graph, layer))
     original(graph, layer.name).copy_(values)
     step = layer.transform

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 from torch.fx import Node
@@ -52,7 +53,7 @@ def block_segments(graph: Graph) -> list[Segment]:
     place = {node: number for number, node in enumerate(nodes)}
     cuts = [place[node] for node in _cuts(nodes)]
     found: list[Segment] = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         inside = nodes[start + 1 : end + 1]
         held = tuple(layer for layer in every if any(node in inside for node in layer.layer.nodes))
         if held:

@@ -25,8 +25,8 @@ from .placement import base_name, operand
 class SmoothQuant(Pass):
     """Before Quantize: divide the outputs of each layer norm by s, multiply the weights that read them.
 
-    For each channel s = max|x|^alpha / max|w|^(1 - alpha). The network computes the same. Only where linear layers alone read the norm;
-    what else is there is noted. ``batches`` calibration batches (None: all).
+    For each channel s = max|x|^alpha / max|w|^(1 - alpha). The network computes the same. Only where linear layers
+    alone read the norm; what else is there is noted. ``batches`` calibration batches (None: all).
     """
 
     alpha: float = 0.5

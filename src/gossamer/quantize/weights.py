@@ -154,8 +154,8 @@ class FakeQuantize(WeightTransform):
         values = torch.from_numpy(np.array(decode(weight)))
         moved = FakeQuantize(**{k: _on_cpu(v) for k, v in self.arguments().items()})  # type: ignore[arg-type]
         scale, zero = moved.parameters_for(values)
-        spread = [self.rows.spread(part, values.shape) for part in (scale, zero)]
-        ints = affine.steps(values, *spread, self.grid.low, self.grid.high) + spread[1]
+        wide, shift = (self.rows.spread(part, values.shape) for part in (scale, zero))
+        ints = affine.steps(values, wide, shift, self.grid.low, self.grid.high) + shift
         dtype = np.int8 if self.grid.symmetric else np.uint8
         return Quantized(
             ints.numpy().astype(dtype),

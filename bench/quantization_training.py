@@ -1,0 +1,201 @@
+"""The trainings behind bench/quantization.py: on any device, kept as files, apart from where it measures.
+
+    python bench/quantization_training.py --device cuda --fashion FOLDER --out bench/out/quantization
+
+Every trained graph is a file of tensors in that folder; what is there already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gossamer.datasets import Examples, RandomShift, mnist
+from gossamer.graph import Graph, Pass, from_state, to_state, trace
+from gossamer.metrics import accuracy
+from gossamer.networks import lenet_5, residual_cnn
+from gossamer.prune import Blocks, Prune
+from gossamer.quantize import MSE, FreezeBatchNorm, Int, Learned, Quantize
+from gossamer.recipe import Cubic, Repeat, unroll
+from gossamer.task import Task
+from gossamer.train import AdamW, Cosine, Finetune
+
+ROOT = Path(__file__).parents[1]
+
+
+class Separable(nn.Module):
+    """MobileNet v1's blocks (Howard et al. 2017) for 28 x 28: depthwise 3x3 and 1x1, each with its norm and ReLU6."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        plan = [(width, 1), (2 * width, 2), (2 * width, 1), (4 * width, 2), (4 * width, 1), (8 * width, 1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(1, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU6(),
+        ]
+        inputs = width
+        for outputs, stride in plan:
+            layers += [
+                nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+                nn.BatchNorm2d(inputs),
+            ]
+            layers += [
+                nn.ReLU6(),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU6(),
+            ]
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(inputs, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).mean((2, 3)))
+
+
+@dataclass
+class Shuffled:
+    """Batches of tensors that lie on one device already, in a new order every epoch, shifted by up to two pixels."""
+
+    examples: Examples
+    batch: int
+    shift: bool = True
+
+    def __len__(self) -> int:
+        return len(self.examples) // self.batch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.examples)).to(self.examples.targets.device)
+        shifted = RandomShift(2)
+        for start in range(0, len(self) * self.batch, self.batch):
+            inputs, targets = self.examples[order[start : start + self.batch]]
+            yield (shifted(inputs) if self.shift else inputs), targets
+
+
+def task_on(folder: Path, device: str, batch: int = 256) -> Task:
+    """A data set in MNIST's form, its tensors on ``device``."""
+    data = mnist(folder)
+    train, valid = (
+        Examples(part.inputs.to(device), part.targets.to(device)) for part in (data.train, data.valid)
+    )
+    batches = [valid[i : i + 500] for i in range(0, len(valid), 500)]
+    return Task(train=Shuffled(train, batch), valid=batches, loss=F.cross_entropy, metric=accuracy)
+
+
+def training(epochs: int, lr: float) -> Finetune:
+    return Finetune(epochs=epochs, optimizer=AdamW(lr=lr, weight_decay=0.01), schedule=Cosine(warmup=0.5))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trained network: from ``build``, or from another job's, by ``recipe``."""
+
+    name: str
+    data: str
+    recipe: Sequence[Pass]
+    build: Callable[[], nn.Module] | None = None
+    after: str | None = None
+
+
+def aware(bits: int, epochs: int) -> list[Pass]:
+    """QAT: MSE ranges to begin with, learned scales (LSQ), batch norms frozen for the last fifth."""
+    quantize = Quantize(
+        weights=Int(bits),
+        activations=Int(bits),
+        ranges=MSE(),
+        weight_ranges=MSE(),
+        training=Learned(),
+        batches=8,
+    )
+    last = max(1, epochs // 5)
+    return [quantize, training(max(1, epochs - last), 1e-3), FreezeBatchNorm(), training(last, 1e-4)]
+
+
+def sparse(amount: float, rounds: int, epochs: int) -> list[Pass]:
+    """Blocks of the Engine's pattern to zero, little by little; then 8-bit weights and activations, trained."""
+    prune = Prune(amount, granularity=Blocks(), overrides={"stem": 0.0, "fc": 0.0})
+    quantize = Quantize(training=Learned(), batches=8)
+    return [
+        Repeat(rounds, [prune, training(epochs, 1e-3)], ramp=Cubic()),
+        training(2 * epochs, 5e-4),
+        quantize,
+        training(epochs, 2e-4),
+    ]
+
+
+def jobs(scale: float) -> list[Job]:
+    """All of them; ``scale`` multiplies the epochs."""
+
+    def n(epochs: int) -> int:
+        return max(1, round(epochs * scale))
+
+    found = [
+        Job("lenet-5 MNIST", "mnist", [training(n(15), 1e-3)], lenet_5),
+        Job("lenet-5 Fashion-MNIST", "fashion", [training(n(20), 1e-3)], lenet_5),
+        Job("residual MNIST", "mnist", [training(n(12), 3e-3)], residual_cnn),
+        Job("residual Fashion-MNIST", "fashion", [training(n(25), 3e-3)], residual_cnn),
+        Job("separable", "fashion", [training(n(40), 3e-3)], Separable),
+        Job("wide", "fashion", [training(n(40), 2e-3)], lambda: residual_cnn(64, 3, 2)),
+    ]
+    found += [Job(f"separable QAT {b}", "fashion", aware(b, n(20)), after="separable") for b in (8, 4, 3, 2)]
+    for percent in (80, 90):
+        found.append(Job(f"wide {percent} % zeros", "fashion", sparse(percent / 100, 6, n(4)), after="wide"))
+    return found
+
+
+def file_of(name: str, out: Path) -> Path:
+    return out / f"{name.replace(' ', '-').replace('%', 'percent')}.pt"
+
+
+def trained(name: str, out: Path) -> Graph:
+    """The graph that a job left, on the CPU, in eval mode."""
+    return from_state(torch.load(file_of(name, out), map_location="cpu", weights_only=True)).eval()
+
+
+def run(job: Job, out: Path, task: Task, device: str) -> None:
+    """Train and keep; nothing where the file is there."""
+    path = file_of(job.name, out)
+    if path.exists():
+        return
+    began = time.monotonic()
+    torch.manual_seed(0)
+    if job.build is not None:
+        inputs = next(iter(task.valid))[0][:2]
+        graph = trace(job.build().to(device), inputs)
+    else:
+        graph = from_state(torch.load(file_of(job.after or "", out), map_location=device, weights_only=True))
+    for each in unroll(job.recipe):
+        graph = each(graph, dataclasses.replace(task))
+    torch.save(to_state(graph), path)
+    print(f"{job.name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist")
+    parser.add_argument("--fashion", type=Path, required=True, help="folder of Fashion-MNIST's four files")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/quantization")
+    parser.add_argument("--epochs", type=float, default=1.0, help="share of the epochs")
+    parser.add_argument("--only", default="", help="jobs whose name begins so")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tasks: dict[str, Task] = {}
+    for job in jobs(options.epochs):
+        if job.name.startswith(options.only):
+            folder = getattr(options, job.data)
+            task = tasks.setdefault(job.data, task_on(folder, options.device))
+            run(job, options.out, task, options.device)
+
+
+if __name__ == "__main__":
+    main()
