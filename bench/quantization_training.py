@@ -81,11 +81,12 @@ class Shuffled:
             yield (shifted(inputs) if self.shift else inputs), targets
 
 
-def task_on(folder: Path, device: str, batch: int = 256) -> Task:
+def task_on(folder: Path, device: str, examples: int | None = None, batch: int = 256) -> Task:
     """A data set in MNIST's form, its tensors on ``device``."""
     data = mnist(folder)
     train, valid = (
-        Examples(part.inputs.to(device), part.targets.to(device)) for part in (data.train, data.valid)
+        Examples(part.inputs[:examples].to(device), part.targets[:examples].to(device))
+        for part in (data.train, data.valid)
     )
     batches = [valid[i : i + 500] for i in range(0, len(valid), 500)]
     return Task(train=Shuffled(train, batch), valid=batches, loss=F.cross_entropy, metric=accuracy)
@@ -187,13 +188,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench/out/quantization")
     parser.add_argument("--epochs", type=float, default=1.0, help="share of the epochs")
     parser.add_argument("--only", default="", help="jobs whose name begins so")
+    parser.add_argument("--examples", type=int, help="so many training images alone, to see it work")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     tasks: dict[str, Task] = {}
     for job in jobs(options.epochs):
         if job.name.startswith(options.only):
             folder = getattr(options, job.data)
-            task = tasks.setdefault(job.data, task_on(folder, options.device))
+            task = tasks.setdefault(job.data, task_on(folder, options.device, options.examples))
             run(job, options.out, task, options.device)
 
 
