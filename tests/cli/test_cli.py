@@ -107,7 +107,8 @@ MISTAKES = {
     "bench something else": (["bench", "recipe.yaml"], r"\.goss, \.onnx or \.pt2"),
     "export to something else": (["export", "net.goss", "-o", "net.tflite"], r"ends in \.onnx"),
     "export into nowhere": (["export", "net.goss", "-o", "no/such/net.onnx"], "there is no folder"),
-    "an ONNX model": (["compress", "m.onnx", "--recipe", "recipe.yaml", "-o", "o.goss"], "quantization"),
+    "an ONNX model": (["compress", "m.onnx", "--recipe", "int8", "-o", "o.goss"], "--calib"),
+    "a recipe that does not come along": (["compress", "m.onnx", "--recipe", "int9", "-o", "o.goss"], "int8"),
     "no task": (["compress", "mine:build", "--recipe", "recipe.yaml", "-o", "o.goss"], "--task"),
     "no colon": (
         ["compress", "mine", "--task", "mine:task", "--recipe", "recipe.yaml", "-o", "o"],

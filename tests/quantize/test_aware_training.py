@@ -22,8 +22,9 @@ from gossamer.train import Adam, checkpointing
 
 def make_task(count=256):
     generator = torch.Generator().manual_seed(5)
-    x = torch.randn(count, 3, 12, 12, generator=generator)
-    y = (x.mean((2, 3)) @ torch.randn(3, 5, generator=generator)).argmax(1)
+    y = torch.randint(5, (count,), generator=generator)
+    patterns = torch.randn(5, 3, 12, 12, generator=generator)
+    x = patterns[y] + torch.randn(count, 3, 12, 12, generator=generator)
     batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, count, 32)]
     return gs.Task(train=batches, valid=batches, loss=F.cross_entropy, metric=gs.metrics.accuracy)
 
@@ -64,7 +65,7 @@ def test_ranges_follow_the_data_and_learned_scales_learn(ready):
     louder = gs.Task(train=[(3 * x, y) for x, y in task.train], loss=task.loss)
     after = gs.Finetune(epochs=1, optimizer=Adam(lr=1e-9))(tracked, louder)
     first = next(quantizers(after)).scale
-    assert float(after.get_buffer(first)) == pytest.approx(3 * scales[first], rel=0.1)
+    assert float(after.get_buffer(first)) == pytest.approx(3 * scales[first], rel=0.2)
     learned = Quantize(weights=Int(4), activations=Int(4), training=Learned())(graph, task)
     moved = gs.Finetune(epochs=1)(learned, task)
     names = [name for name, _ in learned.named_parameters() if name.endswith(("scale", "0.scale"))]

@@ -35,7 +35,7 @@ _VECTORS = {
     "InstanceNormalization": (1, 2),
     "GroupNormalization": (1, 2),
 }
-_MOST_SIZES = 64  # elements of an integer constant that may be a shape, axes or bounds
+_MOST_SETTINGS = 64  # elements of a constant that may be a shape, axes, bounds or scales
 
 
 class Network(nn.Module):
@@ -61,10 +61,10 @@ class Network(nn.Module):
         }
         for name, weight in program.weights.items():
             values = np.array(decode(weight))
-            if isinstance(weight, Dense) and values.dtype.kind in "iub" and values.size <= _MOST_SIZES:
+            trains = values.dtype.kind == "f" and (values.ndim >= _MATRICES or name in vectors)
+            if isinstance(weight, Dense) and not trains and values.size <= _MOST_SETTINGS:
                 self.constants[name] = values
             else:
-                trains = values.dtype.kind == "f" and (values.ndim >= _MATRICES or name in vectors)
                 self._hold(name, torch.from_numpy(values), trains)
 
     def _hold(self, name: str, tensor: Tensor, trains: bool) -> None:
@@ -137,6 +137,7 @@ def _with_free_batch(program: Program) -> Program:
 def _free(owner: nn.Module, name: str) -> str:
     """``name``, or with underscores where the module has something of that name."""
     name = name if name and not name[0].isdigit() else f"_{name}"
+    name = re.sub(r"^val_", "value_", name)  # PyTorch's exporter calls what it adds "val_0", "val_1" without looking
     while hasattr(owner, name) or name in ("signature", "tied", "graph", "code"):
         name += "_"
     return name

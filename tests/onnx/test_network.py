@@ -1,0 +1,126 @@
+"""ONNX files as graphs: what the file computes, on which passes work, and which becomes a file again."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+import gossamer as gs
+from gossamer.errors import UnsupportedError
+from gossamer.graph import check, layers
+from gossamer.onnx import load, lower, save, to_graph
+from gossamer.weights import Quantized
+
+
+class Everything(nn.Module):
+    """The operators of trained networks that its exporter writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm = nn.Conv2d(3, 8, 3, padding="same", bias=False), nn.BatchNorm2d(8)
+        self.b = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=4)
+        self.up = nn.ConvTranspose2d(8, 4, 2, 2)
+        self.mean, self.q, self.calm = nn.Linear(8, 8), nn.Linear(8, 24), nn.LayerNorm(8)
+        self.scale = nn.Parameter(torch.rand(8))
+        self.last = nn.Linear(8 + 4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.nn.functional.silu(self.norm(self.a(x)))
+        y = torch.nn.functional.hardswish(self.b(x))
+        z = (
+            torch.nn.functional.leaky_relu(self.up(y), 0.2)
+            + torch.nn.functional.interpolate(y, scale_factor=2.0)[:, :4]
+        )
+        t = self.calm(y.flatten(2).transpose(1, 2) * self.scale)
+        q, k, v = self.q(t).view(x.shape[0], -1, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        t = torch.softmax(q @ k.transpose(-1, -2) / 2, -1) @ v
+        t = torch.nn.functional.gelu(t.transpose(1, 2).flatten(2)).mean(1)
+        z = torch.nn.functional.max_pool2d(z, 3, 2, 1).clamp(-1, 6).amax((2, 3))
+        return self.last(torch.cat([t, z], 1))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    torch.manual_seed(0)
+    network, x = Everything().eval(), torch.randn(2, 3, 8, 8)
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network, (x,), dynamo=True, verbose=False, input_names=["my.input"], output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )  # fmt: skip
+    program.save(str(path))
+    return network, path
+
+
+def test_a_file_becomes_a_graph_and_a_file_again(exported, tmp_path):
+    network, path = exported
+    program = load(path)
+    x = torch.randn(5, 3, 8, 8)
+    graph = to_graph(program, [x])
+    check(graph)
+    torch.testing.assert_close(graph(x)["logits"], network(x), rtol=1e-3, atol=1e-5)
+    assert {layer.name for layer in layers(graph)} >= {"a", "b", "up", "last"}
+    again = lower(graph)
+    assert [port.name for port in again.inputs] == ["my.input"]
+    assert [port.name for port in again.outputs] == ["logits"]
+    save(again, tmp_path / "again.onnx")
+    theirs = onnxruntime.InferenceSession(str(tmp_path / "again.onnx")).run(None, {"my.input": x.numpy()})[0]
+    np.testing.assert_allclose(theirs, network(x).detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_file_is_quantized_without_the_model(exported):
+    network, path = exported
+    calib = [torch.randn(16, 3, 8, 8) for _ in range(2)]
+    graph = to_graph(load(path), [calib[0]])
+    quantized = gs.Quantize()(graph, gs.Task(calib=calib))
+    program = lower(quantized)
+    assert sum(isinstance(w, Quantized) for w in program.weights.values()) >= 5
+    x = torch.randn(64, 3, 8, 8)
+    ours, wanted = gs.Engine(program)(x.numpy()), network(x).detach().numpy()
+    assert np.square(ours - wanted).mean() < 0.01 * np.square(wanted).mean()
+
+
+def test_a_batch_fixed_at_one_becomes_any():
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        "shape": np.array([1, -1]),
+        "m": rng.standard_normal((4 * 16, 5)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2, 2]),
+        helper.make_node("Reshape", ["y", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "m"], ["out"]),
+    ]
+    value = helper.make_tensor_value_info
+    proto = helper.make_graph(
+        nodes, "one", [value("x", TensorProto.FLOAT, [1, 3, 8, 8])], [value("out", TensorProto.FLOAT, [1, 5])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    x = torch.randn(3, 3, 8, 8)
+    graph = to_graph(load(model), [x])
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for row in range(3):
+        (theirs,) = session.run(None, {"x": x[row : row + 1].numpy()})
+        np.testing.assert_allclose(graph(x)["out"][row].detach().numpy(), theirs[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_operator_is_named():
+    nodes = [helper.make_node("LRN", ["x"], ["y"], size=3)]
+    value = helper.make_tensor_value_info
+    shape = ["n", 3, 4, 4]
+    graph = helper.make_graph(nodes, "g", [value("x", 1, shape)], [value("y", 1, shape)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(UnsupportedError, match="LRN"):
+        to_graph(load(model), [torch.randn(2, 3, 4, 4)])
