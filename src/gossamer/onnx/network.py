@@ -137,7 +137,9 @@ def _with_free_batch(program: Program) -> Program:
 def _free(owner: nn.Module, name: str) -> str:
     """``name``, or with underscores where the module has something of that name."""
     name = name if name and not name[0].isdigit() else f"_{name}"
-    name = re.sub(r"^val_", "value_", name)  # PyTorch's exporter calls what it adds "val_0", "val_1" without looking
+    name = re.sub(
+        r"^val_", "value_", name
+    )  # PyTorch's exporter calls what it adds "val_0", "val_1" without looking
     while hasattr(owner, name) or name in ("signature", "tied", "graph", "code"):
         name += "_"
     return name
