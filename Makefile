@@ -1,5 +1,5 @@
 # Each command does all its own set-up; the work is in scripts/.
-.PHONY: demo test check build bench-deep-compression bench-engine clean
+.PHONY: demo test check build bench-deep-compression bench-engine bench-quantization clean
 
 demo:                    ## LeNet-300-100 on MNIST, 40 times smaller: prune, share, code, run without torch, report.html
 	@scripts/demo
@@ -15,6 +15,9 @@ build:                   ## a wheel in dist/, tried in an empty directory
 
 bench-deep-compression:  ## Deep Compression's tables on full MNIST, three seeds (about half an hour)
 	@scripts/bench deep_compression
+
+bench-quantization:      ## post-training and quantization-aware, against other tools (GOSSAMER_FASHION, GOSSAMER_PHOTOS: folders)
+	@scripts/bench quantization
 
 bench-engine:            ## the Engine against every CPU runtime that installs (scripts/peers installs them; about half an hour)
 	@scripts/bench engine

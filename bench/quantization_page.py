@@ -1,0 +1,155 @@
+"""The page docs/results/quantization.md, from the JSON that bench/quantization.py writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def write_page(results: Mapping[str, Any], path: Path) -> None:
+    """Write the page; an experiment that was not run says why."""
+    parts = [
+        "# Quantization, measured",
+        "`make bench-quantization` writes this page. Errors, agreement and similarities are those of the `.goss` file "
+        "as the Engine runs it, in integers; nothing is simulated.",
+    ]
+    for name, (title, text, table) in _SECTIONS.items():
+        held = results.get(name, {"rows": [], "reason": "not run yet"})
+        parts.append(f"## {title}")
+        parts.append(text)
+        parts.append(
+            table(held["rows"]) if held["rows"] else f"Not measured: {held.get('reason', 'no rows')}."
+        )
+        if held["rows"]:
+            parts.append(f"Machine: {held['machine']}.")
+    path.write_text("\n\n".join(parts) + "\n")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _number(row: Row, key: str, form: str) -> str:
+    return format(row[key], form) if key in row else ""
+
+
+def _small(rows: Sequence[Row]) -> str:
+    head = ["network", "float, error %", "int8, error %", "lost, points", "float, bytes", "int8, bytes"]
+    return _table(
+        head,
+        [
+            [
+                row["network"],
+                f"{row['float']['error']:.2f}",
+                f"{row['int8']['error']:.2f}",
+                f"{row['int8']['error'] - row['float']['error']:+.2f}",
+                f"{row['float']['bytes']:,}",
+                f"{row['int8']['bytes']:,}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _efficientnet(rows: Sequence[Row]) -> str:
+    head = [
+        "",
+        "agreement with float, %",
+        "top-1, %",
+        "logits, dB",
+        "file, bytes",
+        "seconds",
+        "peak memory, MB",
+    ]
+    forms = {
+        "agreement": ".0f",
+        "accuracy": ".0f",
+        "decibels": ".1f",
+        "bytes": ",",
+        "seconds": ".1f",
+        "megabytes": ".0f",
+    }
+    return _table(
+        head, [[row["row"], *(_number(row, key, form) for key, form in forms.items())] for row in rows]
+    )
+
+
+def _minilm(rows: Sequence[Row]) -> str:
+    head = ["", "Spearman with float", "file, bytes", "seconds"]
+    forms = {"spearman": ".4f", "bytes": ",", "seconds": ".1f"}
+    return _table(
+        head, [[row["row"], *(_number(row, key, form) for key, form in forms.items())] for row in rows]
+    )
+
+
+def _aware(rows: Sequence[Row]) -> str:
+    head = [
+        "bits of weights and activations",
+        "min-max, error %",
+        "MSE ranges, error %",
+        "trained (LSQ), error %",
+    ]
+    found = []
+    for row in rows:
+        if "error" in row:
+            found.append([str(row["bits"]), f"{row['error']:.2f}", "", ""])
+        else:
+            found.append([str(row["bits"]), *(f"{row[key]:.2f}" for key in ("min-max", "MSE", "QAT"))])
+    return _table(head, found)
+
+
+def _promise(rows: Sequence[Row]) -> str:
+    head = ["", "error, %", "file, bytes", "one image, ms of processor time", "speed-up over OpenVINO int8"]
+    peer = next(
+        (row["milliseconds"] for row in rows if row["row"].startswith("OpenVINO") and "milliseconds" in row),
+        None,
+    )
+    found = []
+    for row in rows:
+        speed = f"{peer / row['milliseconds']:.2f}" if peer and "milliseconds" in row else ""
+        numbers = [
+            _number(row, "error", ".2f"),
+            _number(row, "bytes", ","),
+            _number(row, "milliseconds", ".3f"),
+        ]
+        found.append([row["row"], *numbers, speed])
+    return _table(head, found)
+
+
+_SECTIONS = {
+    "small": (
+        "LeNet-5 and a residual network, W8A8 after training",
+        "Errors on the 10,000 test images; calibrated on 1,000 training images. Wanted: at most 0.1 point lost.",
+        _small,
+    ),
+    "efficientnet": (
+        "EfficientNet-Lite0, pretrained on ImageNet",
+        "200 photographs: 100 calibrate, 100 test. Agreement: the same first class as the float network, wanted for "
+        "per-channel weights: 93 %. Other tools quantize the same network with the same photographs; the last row is "
+        "the time and memory of `Quantize()` and lowering, as theirs are of quantizing.",
+        _efficientnet,
+    ),
+    "minilm": (
+        "MiniLM (all-MiniLM-L6-v2)",
+        "Cosine similarities of all 12,720 pairs of 160 sentences of Python's language reference: their rank "
+        "correlation with those of the float network. Wanted: 0.99 with 8 bits, 0.985 with 4-bit weights.",
+        _minilm,
+    ),
+    "qat": (
+        "Quantization-aware training",
+        "A network of depthwise separable convolutions on Fashion-MNIST: after training (post-training, two kinds of "
+        "ranges) and trained again with learned scales. Wanted: 4 bits within 1 point of float.",
+        _aware,
+    ),
+    "promise": (
+        "End to end: zeros in blocks and 8 bits",
+        "A wide residual network on Fashion-MNIST; zeros in the Engine's block pattern, 8 bits, trained. Wanted: at "
+        "most 0.5 (80 %) and 1.0 (90 %) points lost, 2 and 3 times as fast as OpenVINO's int8 of the dense network, a "
+        "file a twentieth of the float network's.",
+        _promise,
+    ),
+}
