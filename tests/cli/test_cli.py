@@ -16,6 +16,7 @@ import pytest
 
 from gossamer import artifact, cli
 from gossamer.artifact import Operation, Port, Program
+from gossamer.engine import Engine
 from gossamer.weights import Codebook, Dense, sparsify
 
 SOURCE = Path(cli.__file__).parents[2]
@@ -363,3 +364,49 @@ def test_a_reader_that_goes_away_is_no_mistake(net):
     )  # fmt: skip
     assert done.stdout == "{"
     assert "Traceback" not in done.stderr
+
+
+def test_an_onnx_file_is_quantized_without_code(gossamer, tmp_path, monkeypatch):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    arrays = {"w": rng.standard_normal((8, 3, 3, 3)), "m": rng.standard_normal((8, 5))}
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("ReduceMean", ["z"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "m"], ["classes"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 12, 12])],
+        [helper.make_tensor_value_info("classes", TensorProto.FLOAT, [1, 5])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, "net.onnx")
+    images = rng.standard_normal((40, 3, 12, 12)).astype(np.float32)
+    np.savez("images.npz", image=images)
+    command = (
+        "compress",
+        "net.onnx",
+        "--calib",
+        "images.npz",
+        "--recipe",
+        "int8",
+        "-o",
+        "net.goss",
+        "--json",
+    )
+    code, out, err = gossamer(*command)
+    assert code == 0, err
+    assert [stage["name"] for stage in json.loads(out)["stages"]] == ["original", "Quantize"]
+    engine, plain = Engine("net.goss"), Engine("net.onnx")
+    wanted = np.concatenate([plain(image=images[i : i + 1]) for i in range(40)])
+    found = engine(image=images)
+    assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+    code, _, err = gossamer(*command[:2], "--calib", "net.onnx", *command[4:])
+    assert code == 1 and "not an .npz file" in err

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +17,7 @@ import gossamer as gs
 from gossamer.errors import RecipeError
 from gossamer.graph import check, layers, original, record
 from gossamer.numerics.histogram import Histogram
-from gossamer.onnx import lower
+from gossamer.onnx import load, lower, save
 from gossamer.quantize import (
     GPTQ,
     AdaRound,
@@ -34,7 +37,7 @@ from gossamer.quantize import (
 )
 from gossamer.quantize.run import quantized_layers
 from gossamer.quantize.segments import block_segments, layer_segments
-from gossamer.weights import Quantized
+from gossamer.weights import Quantized, equal
 
 WEIGHTS_ONLY = Quantize(weights=Int(3), activations=None)
 
@@ -164,7 +167,7 @@ def test_smoothquant_moves_outliers_into_weights():
     assert error(graph, Quantize()(smooth, task), x) < 0.5 * error(graph, Quantize()(graph, task), x)
 
 
-def test_scales_of_groups_are_finer_than_those_of_channels():
+def test_scales_of_groups_are_finer_than_those_of_channels(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(96, 32), nn.ReLU(), nn.Linear(32, 8))
     calib = [torch.randn(16, 96)]
@@ -174,8 +177,16 @@ def test_scales_of_groups_are_finer_than_those_of_channels():
     assert error(graph, groups, x) < 0.8 * error(graph, channels, x)
     weight = integers(groups)["0.weight"]
     assert weight.block == 16 and weight.bits == 4
-    ours = torch.from_numpy(gs.Engine(lower(groups))(x.numpy()))
-    torch.testing.assert_close(ours, groups(x), rtol=1e-4, atol=1e-5)
+    program, path = lower(groups), tmp_path / "net.onnx"
+    save(program, path)
+    assert {t.data_type for t in onnx.load(path).graph.initializer} >= {onnx.TensorProto.INT4}
+    session = onnxruntime.InferenceSession(str(path))
+    theirs = session.run(None, {program.inputs[0].name: x.numpy()})[0]
+    wanted = groups(x).detach().numpy()
+    for found in (theirs, gs.Engine(program)(x.numpy()), gs.Engine(path)(x.numpy())):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    again = load(path)
+    assert all(equal(again.weights[name], weight) for name, weight in program.weights.items())
 
 
 def test_the_guard_frees_the_layer_that_harms():

@@ -28,6 +28,7 @@ _MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 _DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int16": 21, "uint16": 21}
 _DEQUANTIZE_AXIS_SINCE = 13
 _DEQUANTIZE_BLOCKS_SINCE = 21
+_NIBBLE, _NIBBLES_SINCE = 4, 21  # integers of four bits, as a type of their own
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -64,7 +65,8 @@ def to_onnx(program: Program) -> ModelProto:
     names = _Names(program)
     for name, weight in program.weights.items():
         if isinstance(weight, Quantized) and _dequantizes(weight, program):
-            initializers, decoding = _dequantize(name, weight, names)
+            in_nibbles = weight.bits == _NIBBLE and program.opsets.get("", 0) >= _NIBBLES_SINCE
+            initializers, decoding = _dequantize(name, weight, names, in_nibbles)
             graph.initializer.extend(initializers)
             graph.node.append(decoding)
         else:
@@ -109,9 +111,15 @@ def _dequantizes(weight: Quantized, program: Program) -> bool:
     return program.opsets.get("", 0) >= since
 
 
-def _dequantize(name: str, weight: Quantized, names: _Names) -> tuple[list[TensorProto], NodeProto]:
-    parts = {"ints": weight.ints, "scale": weight.scale, "zero_point": weight.zero_point}
-    initializers = [tensors.from_array(array, names.fresh(f"{name}.{part}")) for part, array in parts.items()]
+def _dequantize(
+    name: str, weight: Quantized, names: _Names, in_nibbles: bool
+) -> tuple[list[TensorProto], NodeProto]:
+    write = tensors.from_nibbles if in_nibbles else tensors.from_array
+    initializers = [
+        write(weight.ints, names.fresh(f"{name}.ints")),
+        tensors.from_array(weight.scale, names.fresh(f"{name}.scale")),
+        write(weight.zero_point, names.fresh(f"{name}.zero_point")),
+    ]
     initializers[0].metadata_props.add(key=tags.KEY, value=tags.write_bits(weight))
     inputs = [tensor.name for tensor in initializers]
     node = NodeProto(op_type="DequantizeLinear", input=inputs, output=[name])

@@ -59,6 +59,9 @@ def _parse(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelPr
     return model, folder
 
 
+_NIBBLES = {"int4": np.int8, "uint4": np.uint8}
+
+
 class _Importer:
     """Reads one checked and inlined model.
 
@@ -93,6 +96,10 @@ class _Importer:
 
     def _weight(self, tensor: TensorProto, name: str, where: str) -> Weight:
         values = tensors.to_array(tensor, where, self.folder)
+        if (
+            values.dtype.name in _NIBBLES
+        ):  # a Program holds them one to a byte; what reads them does the same to bytes
+            values = values.astype(_NIBBLES[values.dtype.name])
         tag = next((entry.value for entry in tensor.metadata_props if entry.key == tags.KEY), None)
         dense = _dense(values, where)
         if tag is None:

@@ -26,12 +26,13 @@ from gossamer.artifact.program import Program
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, note, represent, source_line, transformed_weights
 from gossamer.quantize import is_quantizers, without_batch_norms
-from gossamer.weights import Dense, Weight, decode, equal
+from gossamer.weights import Dense, Quantized, Weight, decode, equal
 
 from . import naming, quantizing, values
 from .importing import load
 from .simplifying import simplify
 
+_FEW_BITS, _LOW_BITS_SINCE = 4, 21
 _ROWS = 2  # of the example batch: torch.export takes 0 and 1 for constants
 
 
@@ -49,7 +50,7 @@ def lower(graph: Graph) -> Program:
     with _quiet():
         model = _exported(plain)
     program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
-    program = simplify(program, values.ports(model.graph.value_info))
+    program = _with_low_bits(simplify(program, values.ports(model.graph.value_info)))
     _check_all_there(program, weights, plain)
     owned = {
         name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)
@@ -161,12 +162,34 @@ def _with_representations(program: Program, weights: Mapping[str, Weight]) -> Pr
     return replace(program, weights={**program.weights, **found})
 
 
+def _with_low_bits(program: Program) -> Program:
+    """In the first operator set with integers of four bits and scales for blocks, where a weight has either.
+
+    Of what the exporter writes, only GroupNormalization is another operator there.
+    """
+    quantized = [weight for weight in program.weights.values() if isinstance(weight, Quantized)]
+    wanted = any(weight.bits == _FEW_BITS or weight.block is not None for weight in quantized)
+    normalizes = any(operation.op == "GroupNormalization" for operation in program.operations)
+    if not wanted or normalizes or program.opsets.get("", 0) >= _LOW_BITS_SINCE:
+        return program
+    return replace(program, opsets={**program.opsets, "": _LOW_BITS_SINCE})
+
+
 def _check_all_there(program: Program, weights: Mapping[str, Weight], plain: Graph) -> None:
-    used = {str(node.target) for node in plain.graph.find_nodes(op="get_attr") if node.users}
+    used = _read_for_outputs(plain)
     for name in weights.keys() - program.weights.keys():
         if name in used:
             raise GraphError(f"weight {name!r} got lost on the way to ONNX; please report the model")
         note(name, "left out of the Program: nothing reads this weight in eval mode")
+
+
+def _read_for_outputs(plain: Graph) -> set[str]:
+    """The weights that some output depends on; a graph may compute more, such as a pooler that nobody reads."""
+    alive = {plain.graph.output_node()}
+    for node in reversed(plain.graph.nodes):
+        if node in alive:
+            alive.update(node.all_input_nodes)
+    return {str(node.target) for node in alive if node.op == "get_attr"}
 
 
 def _output_names(plain: Graph) -> list[str]:

@@ -80,6 +80,15 @@ def to_array(tensor: TensorProto, where: str, folder: Path | None) -> npt.NDArra
     return array
 
 
+def from_nibbles(array: npt.NDArray[np.integer], name: str) -> TensorProto:
+    """Integers of four bits (int8 -8 to 7, uint8 0 to 15) in ONNX's own type: two to a byte, the first one low."""
+    flat = array.astype(np.uint8).reshape(-1) & 0xF
+    padded = np.append(flat, np.uint8(0)) if flat.size % 2 else flat
+    kind = TensorProto.INT4 if array.dtype.kind == "i" else TensorProto.UINT4
+    raw = (padded[0::2] | padded[1::2] << 4).astype(np.uint8).tobytes()
+    return TensorProto(name=name, data_type=kind, dims=array.shape, raw_data=raw)
+
+
 def _count(dims: Iterable[int]) -> int:
     return math.prod(dims)  # Python integers: a hostile product cannot overflow
 
