@@ -52,7 +52,8 @@ static void bind_builder(nb::module_& m) {
       })
       .def("add_codebook", [](ModelBuilder& b, const std::string& name, nb::object codes, nb::object centroids) {
         const int bytes = nb::cast<int>(codes.attr("dtype").attr("itemsize"));
-        b.add_codebook(name, to_shape(codes.attr("shape")), {bytes, copy_of(Memory(codes, false)), to_floats(centroids)});
+        const Memory memory(codes, false);
+        b.add_codebook(name, to_shape(codes.attr("shape")), bytes, memory.data(), to_floats(centroids));
       })
       .def("add_sparse", [](ModelBuilder& b, const std::string& name, nb::object shape, nb::object positions,
                             nb::object values, nb::object codes) {

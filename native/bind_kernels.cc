@@ -277,9 +277,11 @@ void bind_kernels(nb::module_& m) {
   bind_check<engine::PeakArgs>(m, "check_peak_bytes", engine::check_peak_bytes, peak_fields);
   bind_check<engine::QgemmArgs>(m, "check_qgemm", engine::check_qgemm, qgemm_fields);
   bind_check<engine::SparseArgs>(m, "check_sparse", engine::check_sparse, sparse_fields);
-  bind_check<engine::CodebookArgs>(m, "check_codebook", engine::check_codebook, [](Fields& f) {
-    return engine::CodebookArgs{gemm_fields(f), f.array<const void>("codes"), f.number("code_bytes", 1),
-                                f.array<const float>("centroids"), f.number("centroid_count", 0)};
+  bind_check<engine::CodesCheck>(m, "check_codes", engine::check_codes, [](Fields& f) {
+    return engine::CodesCheck{f.number<int64_t>("k", 0), f.number<int64_t>("n", 0), f.number("bits", 8), f.array<const uint16_t>("codes"),
+                              f.array<const float>("table"), f.number("table_size", 0), f.number<int64_t>("block", 1),
+                              f.array<const float>("scales"), f.array<const uint8_t>("zeros"), f.number<int64_t>("first", 0),
+                              f.array<float>("y")};
   });
   bind_check<engine::ConvArgs>(m, "check_cell_floats", engine::check_cell_floats, conv_fields);
   bind_check<engine::CellBytesCheck>(m, "check_cell_bytes", engine::check_cell_bytes, cell_bytes_fields);

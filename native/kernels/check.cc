@@ -4,7 +4,6 @@
 #include "kernels/bf16/reference.h"
 #include "kernels/bytes/reference.h"
 #include "kernels/cells/cells.h"
-#include "kernels/codebook/reference.h"
 #include "kernels/col2im/reference.h"
 #include "kernels/conv/reference.h"
 #include "kernels/depthwise_cells/depthwise_cells.h"
@@ -55,7 +54,7 @@ std::vector<RowName> kernel_rows() {
   std::vector<RowName> all;
   add_rows(kGemmKernels, all);
   add_rows(kBf16Kernels, all);
-  add_rows(kCodebookKernels, all);
+  add_rows(kCodesKernels, all);
   for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
   add_rows(kPeakFloatKernels, all);
   add_rows(kPeakByteKernels, all);
@@ -123,19 +122,29 @@ void check_bf16(const std::string& name, GemmArgs args) {
   row->run(args);
 }
 
-void check_codebook(const std::string& name, CodebookArgs args) {
-  const CodebookKernel* row = find_row(kCodebookKernels, name);
-  if (!row) return codebook_reference(args);
-  GemmArgs& g = args.gemm;
-  std::vector<uint16_t> packed(static_cast<size_t>(packed_size(g.k, g.n, row->tile.width)));
-  if (args.code_bytes == 1) {
-    pack_codes(g.k, g.n, static_cast<const uint8_t*>(args.codes), g.n, 1, row->tile.width, reinterpret_cast<uint8_t*>(packed.data()));
-  } else {
-    pack_codes(g.k, g.n, static_cast<const uint16_t*>(args.codes), g.n, 1, row->tile.width, packed.data());
+void check_codes(const std::string& name, CodesCheck c) {
+  const CodesKernel* row = find_row(kCodesKernels, name);
+  if (!row) return codes_reference(c);
+  const int64_t width = row->width, panels = panel_count(c.n, row->width), blocks = (c.k + c.block - 1) / c.block;
+  std::vector<uint32_t> words(static_cast<size_t>(code_words(c.k, c.n, c.bits, row->width)));
+  pack_codes(c.k, c.n, c.bits, row->width, [&](int64_t p, int64_t j) { return c.codes[p * c.n + j]; }, words.data());
+  std::vector<float> scales(static_cast<size_t>(panels * blocks * width)), decoded(static_cast<size_t>((c.k - c.first) * width));
+  std::vector<uint8_t> zeros(scales.size());
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int64_t j = 0; j < c.n; ++j) {
+      const auto at = static_cast<size_t>((j / width * blocks + b) * width + j % width);
+      scales[at] = c.scales[b * c.n + j];
+      if (c.zeros) zeros[at] = c.zeros[b * c.n + j];
+    }
   }
-  args.codes = packed.data();
-  take_all(g, row->tile);
-  row->run(args);
+  const CodedPanels w{c.k, c.bits, row->width, words.data(), c.table, c.table_size, c.block, scales.data(), zeros.data(), row->run};
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    row->run(w, panel, c.first, c.k - c.first, width, decoded.data());
+    for (int64_t i = 0; i < (c.k - c.first) * width; ++i) {
+      const int64_t column = panel * width + i % width;
+      if (column < c.n) c.y[i / width * c.n + column] = decoded[static_cast<size_t>(i)];
+    }
+  }
 }
 
 void check_conv(const std::string& name, ConvArgs args) {

@@ -10,7 +10,7 @@
 #include "kernels/bytes/bytes.h"
 #include "kernels/cell_maps/cell_maps.h"
 #include "kernels/cells/reference.h"
-#include "kernels/codebook/codebook.h"
+#include "kernels/codes/reference.h"
 #include "kernels/col2im/col2im.h"
 #include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
@@ -36,7 +36,7 @@ std::vector<RowName> kernel_rows();
 // set that this machine lacks. Matrices and weights are row-major as the reference.h of the family has them.
 void check_gemm(const std::string& row, GemmArgs args);
 void check_bf16(const std::string& row, GemmArgs args);
-void check_codebook(const std::string& row, CodebookArgs args);
+void check_codes(const std::string& row, CodesCheck args);
 void check_conv(const std::string& row, ConvArgs args);  // a row of any method of convolution
 void check_col2im(const std::string& row, Col2imArgs args);
 void check_pool(const std::string& row, PoolArgs args);

@@ -1,7 +1,10 @@
 #include "runtime/builder.h"
 
+#include <algorithm>
+#include <bit>
 #include <utility>
 
+#include "runtime/coded_weight.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 
@@ -57,8 +60,15 @@ void ModelBuilder::add_dense(const std::string& name, Tensor tensor, const std::
   model_.constants[define(name, dtype)] = {std::move(tensor), {}, note};
 }
 
-void ModelBuilder::add_codebook(const std::string& name, Shape shape, CodebookWeight weight) {
-  check_codes(name, weight.code_bytes, weight.codes.get(), element_count(shape), weight.centroids.size());
+void ModelBuilder::add_codebook(const std::string& name, Shape shape, int code_bytes, const std::byte* codes,
+                                std::vector<float> centroids) {
+  const int64_t count = element_count(shape);
+  check_codes(name, code_bytes, codes, count, centroids.size());
+  const int bits = std::max(1, static_cast<int>(std::bit_width(centroids.empty() ? size_t{0} : centroids.size() - 1)));
+  const auto code = [&](int64_t i) -> uint16_t {
+    return code_bytes == 1 ? reinterpret_cast<const uint8_t*>(codes)[i] : reinterpret_cast<const uint16_t*>(codes)[i];
+  };
+  CodedWeight weight{make_codes(count, bits, code), std::move(centroids), {}, {}, {}};
   model_.constants[define(name, DType::float32)] = {{DType::float32, std::move(shape), {}}, std::move(weight), ""};
 }
 

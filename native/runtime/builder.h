@@ -13,7 +13,8 @@ class ModelBuilder {
   void set_opset(int64_t version) { model_.opset = version; }
   void add_input(const std::string& name, const std::string& dtype, decltype(Port::shape) shape);
   void add_dense(const std::string& name, Tensor tensor, const std::string& note);
-  void add_codebook(const std::string& name, Shape shape, CodebookWeight weight);
+  // `codes`: of 1 or 2 bytes, one for each element.
+  void add_codebook(const std::string& name, Shape shape, int code_bytes, const std::byte* codes, std::vector<float> centroids);
   void add_sparse(const std::string& name, Shape shape, SparseWeight weight);
   void add_node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
                 const std::vector<std::string>& outputs, std::map<std::string, Attribute, std::less<>> attributes);

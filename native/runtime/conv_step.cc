@@ -5,6 +5,7 @@
 
 #include "kernels/conv/method.h"
 #include "runtime/bf16.h"
+#include "runtime/coded_weight.h"
 #include "runtime/sparse_conv.h"
 
 namespace gossamer {
@@ -26,15 +27,19 @@ PackedWeights::Memory pack(Build& b, const ConvMethod& method, const ConvKernel&
                           std::to_string(s.groups) + ":" + std::to_string(size);
   return b.packed.get(key, [&] {
     Tensor memory = make_tensor(DType::float32, {size});
-    method.pack(s, b.known_floats(1), kernel.tile, memory.as<float>());
+    Tensor decoded;
+    method.pack(s, floats_of(b, 1, decoded), kernel.tile, memory.as<float>());
     return memory.data;
   });
 }
 
-Step method_step(Build& b, const ConvMethod& method, const ConvShape& s) {
+// `coded`: none, or what the method reads in place of its own form.
+Step method_step(Build& b, const ConvMethod& method, const ConvShape& s, const std::shared_ptr<const PackedCodes>& coded = nullptr) {
   const ConvKernel& kernel = method.kernel(b.isa);
-  const auto weights = pack(b, method, kernel, s);
+  const auto weights = coded ? nullptr : pack(b, method, kernel, s);
+  const Slot decoded = coded ? b.scratch(kDecodedFloats * 4 * b.threads) : kNoSlot;
   ConvArgs fixed;
+  fixed.coded = coded ? &coded->panels : nullptr;
   fixed.shape = s;
   fixed.low = b.epilogue.low;
   fixed.high = b.epilogue.high;
@@ -46,6 +51,7 @@ Step method_step(Build& b, const ConvMethod& method, const ConvShape& s) {
   return {[=, run_tasks = kernel.run](const Run& run) {
             run.pool->share(tasks, [&](int64_t begin, int64_t end, int worker) {
               ConvArgs a = fixed;
+              if (coded) a.decoded = run.at<float>(decoded) + worker * kDecodedFloats;
               a.weights = static_cast<const float*>(weights.get());
               a.x = run.at<float>(x);
               a.y = run.at<float>(y);
@@ -57,8 +63,28 @@ Step method_step(Build& b, const ConvMethod& method, const ConvShape& s) {
               run_tasks(a);
             });
           },
-          kernel.name, constant ? constant->note : "", s.batch * s.out_channels * s.pixels() * s.depth(),
-          method.weights_size(s, kernel.tile) * 4};
+          coded ? std::string("codes+") + kernel.name : kernel.name, constant ? constant->note : "",
+          s.batch * s.out_channels * s.pixels() * s.depth(), coded ? coded->bytes() : method.weights_size(s, kernel.tile) * 4};
+}
+
+constexpr double kWorthDecoding = 1.5;  // so much faster must another method be on decoded weights
+
+// Weights in codes, by the direct method; on decoded ones where that is worth it, or where half of a panel would be empty.
+Step coded_step(Build& b, const ConvShape& s, const CodedWeight& w) {
+  const std::vector<const ConvMethod*> methods = conv_candidates(s, b.isa);
+  const auto cycles = [&](const ConvMethod& method) { return method.cycles(s, method.kernel(b.isa).tile); };
+  std::string why = "few output channels in a group";
+  const bool fits = std::find(methods.begin(), methods.end(), &kDirectConv) != methods.end();
+  if (fits && 2 * s.rows() >= fastest(kCodesKernels, b.isa).width) {
+    why = std::string(methods[0]->kernel(b.isa).name) + " is estimated to be much faster";
+    const bool direct = cycles(kDirectConv) <= kWorthDecoding * cycles(*methods[0]);
+    const auto packed = direct ? pack_coded(b, w, {s.depth(), s.rows(), 1, s.depth(), s.groups}) : nullptr;
+    if (packed) return method_step(b, kDirectConv, s, packed);
+    if (direct) why = "their scales change along the sum";
+  }
+  Step step = method_step(b, *methods[0], s);
+  step.note = "weights in codes decoded: " + why;
+  return step;
 }
 
 // --- the choice ----------------------------------------------------------------------------------------------------------
@@ -155,6 +181,7 @@ void merge_rows(ConvShape& s) {
 }
 
 Step conv_step(Build& b, const ConvShape& shape) {
+  if (const CodedWeight* w = coded_input(b, 1)) return coded_step(b, shape, *w);
   const bool bf16 = b.precision == Precision::bf16;
   if (bf16 && is_product(shape)) return bf16_conv_step(b, shape);
   const std::vector<Way> ways = ways_of(b, shape);

@@ -85,7 +85,7 @@ struct TransposedStep {
       run.pool->share(tasks, [&](int64_t begin, int64_t end, int worker) {
         multiply({of.product, run.at<float>(x) + image * in, static_cast<const float*>(weights.get()), nullptr, nullptr,
                   run.at<float>(columns), -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(),
-                  run.at<float>(scratch) + worker * floats, begin, end});
+                  nullptr, nullptr, run.at<float>(scratch) + worker * floats, begin, end});
       });
       run.pool->share(of.sums.channels, [&](int64_t begin, int64_t end, int worker) {
         Col2imArgs a = of.sums;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "runtime/coded_weight.h"
 #include "runtime/control.h"
 #include "runtime/errors.h"
 #include "runtime/quantized.h"
@@ -103,6 +104,26 @@ bool depends_on_constants_alone(const Model& model, const Node& node) {
   return any;
 }
 
+// What stays in codes: DequantizeLinear of constants, if `codes`, and the Transpose of a matrix.
+bool fold_codes(Model& model, const Node& node, bool codes) {
+  Constant made;
+  if (node.op == "DequantizeLinear" && codes) {
+    auto w = coded_weight(model, node);
+    if (!w) return false;
+    made = {{DType::float32, model.constant(node.inputs[0])->dense.shape, {}}, *std::move(w), ""};
+  } else if (node.op == "Transpose") {
+    const Constant& from = *model.constant(node.inputs[0]);
+    const auto* w = from.dense.data ? nullptr : std::get_if<CodedWeight>(&from.compressed);
+    const std::vector<int64_t> perm = node.integers("perm");
+    if (!w || from.dense.shape.size() != 2 || perm == std::vector<int64_t>{0, 1}) return false;
+    made = {{DType::float32, {from.dense.shape[1], from.dense.shape[0]}, {}}, transposed(*w, from.dense.shape), from.note};
+  } else {
+    return false;
+  }
+  model.constants[node.outputs[0]] = std::move(made);
+  return true;
+}
+
 void fold(Model& model, const Node& node, Isa isa) {
   for (const int value : node.inputs) {
     if (value != kAbsent) decode(model.constants.at(value));
@@ -141,6 +162,8 @@ bool foldable(const Model& model, const Node& conv, const Node& norm, std::map<i
   const Constant* weights = model.constant(conv.inputs[1]);
   if (!weights || weights->dense.shape.size() < 3) return false;
   const Shape channels{weights->dense.shape[0]};
+  const auto* coded = std::get_if<CodedWeight>(&weights->compressed);
+  if (coded && !scaled_rows(*coded, weights->dense.shape, std::vector<float>(static_cast<size_t>(channels[0]), 1))) return false;
   for (size_t i = 1; i < 5; ++i) {
     const Constant* parameter = model.constant(norm.inputs[i]);
     if (!parameter || parameter->dense.shape != channels) return false;
@@ -150,28 +173,42 @@ bool foldable(const Model& model, const Node& conv, const Node& norm, std::map<i
   return bias && bias->dense.shape == channels;
 }
 
+// A new constant: `value` with each element multiplied by the factor of its first dimension; codes stay codes.
+int add_scaled(Model& model, const std::string& name, int value, const std::vector<double>& factors) {
+  Constant& old = model.constants.at(value);
+  const Shape shape = old.dense.shape;
+  if (const auto* coded = std::get_if<CodedWeight>(&old.compressed); coded && !old.dense.data) {
+    auto scaled = scaled_rows(*coded, shape, {factors.begin(), factors.end()});
+    const int made = add_constant(model, name, {DType::float32, shape, {}}, old.note);
+    model.constants[made].compressed = *std::move(scaled);
+    return made;
+  }
+  decode(old);
+  Tensor scaled = make_tensor(DType::float32, shape);
+  const auto rows = static_cast<int64_t>(factors.size()), depth = element_count(shape) / std::max<int64_t>(rows, 1);
+  for (int64_t i = 0; i < rows * depth; ++i) {
+    scaled.as<float>()[i] = static_cast<float>(old.dense.as<float>()[i] * factors[static_cast<size_t>(i / depth)]);
+  }
+  return add_constant(model, name, std::move(scaled), old.note);
+}
+
 // w' = w s, b' = (b - mean) s + shift, with s = scale / sqrt(var + epsilon), per output channel.
 void fold_norm(Model& model, Node& conv, const Node& norm) {
-  for (const int value : {conv.inputs[1], norm.inputs[1], norm.inputs[2], norm.inputs[3], norm.inputs[4]}) {
-    decode(model.constants.at(value));
-  }
+  for (size_t i = 1; i < 5; ++i) decode(model.constants.at(norm.inputs[i]));
   if (conv.has_input(2)) decode(model.constants.at(conv.inputs[2]));
-  const Constant& old = *model.constant(conv.inputs[1]);
-  const int64_t channels = old.dense.shape[0], depth = element_count(old.dense.shape) / std::max<int64_t>(channels, 1);
+  const int64_t channels = model.constant(conv.inputs[1])->dense.shape[0];
   const auto parameter = [&](size_t i) { return model.constant(norm.inputs[i])->dense.as<float>(); };
   const float* old_bias = conv.has_input(2) ? model.constant(conv.inputs[2])->dense.as<float>() : nullptr;
-  Tensor weights = make_tensor(DType::float32, old.dense.shape), bias = make_tensor(DType::float32, {channels});
+  Tensor bias = make_tensor(DType::float32, {channels});
+  std::vector<double> factors;
   for (int64_t c = 0; c < channels; ++c) {
     const double s = parameter(1)[c] / std::sqrt(double{parameter(4)[c]} + norm.real("epsilon", 1e-5f));
-    for (int64_t i = c * depth; i < (c + 1) * depth; ++i) {
-      weights.as<float>()[i] = static_cast<float>(old.dense.as<float>()[i] * s);
-    }
+    factors.push_back(s);
     const double shifted = (old_bias ? double{old_bias[c]} : 0.0) - parameter(3)[c];
     bias.as<float>()[c] = static_cast<float>(shifted * s + parameter(2)[c]);
   }
-  const std::string note = old.note;
   conv.inputs.resize(3, kAbsent);
-  conv.inputs[1] = add_constant(model, conv.name + ".folded_weights", std::move(weights), note);
+  conv.inputs[1] = add_scaled(model, conv.name + ".folded_weights", conv.inputs[1], factors);
   conv.inputs[2] = add_constant(model, conv.name + ".folded_bias", std::move(bias), "");
   conv.outputs[0] = norm.outputs[0];
 }
@@ -202,9 +239,13 @@ void fold_norms(Model& model) {
 
 // Whether a kernel reads input `i` of a node in its compressed form.
 bool reads_compressed(const Model& model, const Node& node, size_t i) {
-  if (i != 1 || (node.op != "Gemm" && node.op != "MatMul")) return false;
-  if (node.inputs[0] == node.inputs[1] || node.integer("transA", 0) != 0) return false;
-  return model.constant(node.inputs[1])->dense.shape.size() == 2;
+  const Constant& constant = *model.constant(node.inputs[i]);
+  const bool coded = std::holds_alternative<CodedWeight>(constant.compressed);
+  if (node.op == "Gather") return i == 0;
+  if (i != 1 || node.inputs[0] == node.inputs[1]) return false;
+  if (node.op == "Conv") return coded && constant.dense.shape.size() <= 4;
+  if (node.op != "Gemm" && node.op != "MatMul") return false;
+  return constant.dense.shape.size() == 2 && (coded || node.integer("transA", 0) == 0);
 }
 
 void decode_for_others(Model& model, const std::vector<Node>& nodes) {
@@ -212,7 +253,8 @@ void decode_for_others(Model& model, const std::vector<Node>& nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const auto at = model.constants.find(node.inputs[i]);
       if (at == model.constants.end() || !at->second.is_compressed() || reads_compressed(model, node, i)) continue;
-      const char* what = at->second.compressed.index() == 1 ? "codebook" : "sparse";
+      const auto* coded = std::get_if<CodedWeight>(&at->second.compressed);
+      const char* what = !coded ? "sparse" : coded->centroids.empty() ? "quantized" : "codebook";
       decode(at->second);
       if (node.op == "Conv" && i == 1 && what == std::string_view("sparse")) continue;  // it finds the zeros by itself
       at->second.note = std::string(what) + " weights decoded while loading: no " + what + " kernel for " + node.op + " yet";
@@ -291,16 +333,16 @@ int64_t folded_bytes(const Model& model, const Node& node, bool& spreads) {
 }
 
 // Computes what depends on constants alone. `keeps`: nodes that are left for later. What would be too much is computed
-// while running.
+// while running. `codes`: quantized weights stay in codes.
 template <class Keeps>
-void fold_constants(Model& model, std::vector<Node>& all, Isa isa, int64_t& budget, const Keeps& keeps) {
+void fold_constants(Model& model, std::vector<Node>& all, Isa isa, int64_t& budget, const Keeps& keeps, bool codes = false) {
   std::vector<Node> nodes;
   for (Node& node : all) {
     bool folds = !is_control(node) && depends_on_constants_alone(model, node) && !keeps(node), spreads = false;
     const int64_t bytes = folds ? folded_bytes(model, node, spreads) : 0;
     folds = folds && bytes <= budget && !(spreads && bytes > kMostFoldedBytes);
-    if (folds) fold(model, node, isa);
-    else nodes.push_back(std::move(node));
+    if (!folds) nodes.push_back(std::move(node));
+    else if (!fold_codes(model, node, codes)) fold(model, node, isa);
     budget -= folds ? bytes : 0;
   }
   all = std::move(nodes);
@@ -353,7 +395,7 @@ void prepare(Model& model, Isa isa) {
   fold_constants(model, model.nodes, isa, budget, [](const Node& node) { return node.op == "DequantizeLinear"; });
   fuse_transformer_patterns(model);
   rewrite_quantized(model, isa);
-  fold_constants(model, model.nodes, isa, budget, [](const Node&) { return false; });
+  fold_constants(model, model.nodes, isa, budget, [](const Node&) { return false; }, true);
   fold_norms(model);
   decode_for_others(model, model.nodes);
   for (const int value : model.outputs) {

@@ -16,38 +16,11 @@ T get(const Node& node, std::string_view name, T otherwise) {
   throw ModelError(node.label() + ": attribute '" + std::string(name) + "' has the wrong type");
 }
 
-float value_at(const SparseWeight& w, size_t i) {
-  if (w.code_bytes == 0) return w.values[i];
-  const std::byte* codes = w.codes.get();
-  const int code = w.code_bytes == 1 ? reinterpret_cast<const uint8_t*>(codes)[i]
-                                     : reinterpret_cast<const uint16_t*>(codes)[i];
-  return w.values[static_cast<size_t>(code)];
-}
-
-void fill(const CodebookWeight& w, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int code = w.code_bytes == 1 ? reinterpret_cast<const uint8_t*>(w.codes.get())[i]
-                                       : reinterpret_cast<const uint16_t*>(w.codes.get())[i];
-    out[i] = w.centroids[static_cast<size_t>(code)];
-  }
-}
-
 }  // namespace
 
 Tensor make_tensor(DType dtype, Shape shape) {
   const int64_t bytes = element_count(shape) * dtype_size(dtype);
   return {dtype, std::move(shape), allocate(bytes)};
-}
-
-void decode(Constant& constant) {
-  if (constant.dense.data) return;
-  Tensor dense = make_tensor(DType::float32, constant.dense.shape);
-  if (const auto* codebook = std::get_if<CodebookWeight>(&constant.compressed)) {
-    fill(*codebook, element_count(dense.shape), dense.as<float>());
-  } else if (const auto* sparse = std::get_if<SparseWeight>(&constant.compressed)) {
-    for (size_t i = 0; i < sparse->positions.size(); ++i) dense.as<float>()[sparse->positions[i]] = value_at(*sparse, i);
-  }
-  constant.dense = std::move(dense);
 }
 
 std::string Node::label() const { return name.empty() ? op : op + " '" + name + "'"; }

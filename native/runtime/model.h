@@ -24,11 +24,36 @@ struct Tensor {
 
 Tensor make_tensor(DType dtype, Shape shape);
 
-// Weight sharing: element i is centroids[codes[i]].
-struct CodebookWeight {
-  int code_bytes = 1;  // 1 or 2
-  std::shared_ptr<std::byte[]> codes;
-  std::vector<float> centroids;
+// Numbers of 1 to 16 bits, 32 / bits of them in a word of 32, the first one lowest.
+struct Codes {
+  int bits = 8;
+  std::shared_ptr<std::byte[]> words;
+
+  uint32_t at(int64_t i) const {
+    const int64_t per_word = 32 / bits;
+    const uint32_t word = reinterpret_cast<const uint32_t*>(words.get())[i / per_word];
+    return word >> i % per_word * bits & ((1u << bits) - 1);
+  }
+};
+
+// Which scale goes with which element: the tensor is outer x n x inner, and element (o, i, j) has scale number
+// o scale_outer + (i / block) scale_step + j scale_inner.
+struct ScaleLayout {
+  int64_t outer = 1, n = 1, inner = 1;
+  int64_t block = 1, scale_outer = 0, scale_step = 0, scale_inner = 0;
+
+  int64_t number(int64_t element) const {
+    return element / inner / n * scale_outer + element / inner % n / block * scale_step + element % inner * scale_inner;
+  }
+};
+
+// Weight sharing or affine quantization: element i is s(i) centroids[code], or s(i) (code - z(i)).
+struct CodedWeight {
+  Codes codes;
+  std::vector<float> centroids;  // empty: a code is a number
+  std::vector<float> scales;  // empty: 1
+  std::vector<uint8_t> zeros;  // one for each scale, or a single one; empty: 0
+  ScaleLayout layout;
 };
 
 // Pruning: element positions[i] (row-major, increasing) is values[i], or values[codes[i]]; all others are zero.
@@ -42,7 +67,7 @@ struct SparseWeight {
 // A weight. `dense.data` is empty while only the compressed form exists; decoding fills it in.
 struct Constant {
   Tensor dense;
-  std::variant<std::monostate, CodebookWeight, SparseWeight> compressed;
+  std::variant<std::monostate, CodedWeight, SparseWeight> compressed;
   std::string note;  // why it is not in the representation it had in the file, for explain()
 
   bool is_compressed() const { return compressed.index() != 0; }

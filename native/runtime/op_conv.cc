@@ -1,4 +1,5 @@
 // Conv.
+#include "runtime/coded_weight.h"
 #include "runtime/conv_step.h"
 #include "runtime/errors.h"
 #include "runtime/window.h"
@@ -54,7 +55,7 @@ ConvShape conv_shape(const Build& b) {
 }
 
 Step build_conv(Build& b) {
-  if (b.shape(0).size() > 4 || !b.known_floats(1)) return build_general_conv(b);
+  if (b.shape(0).size() > 4 || (!b.known_floats(1) && !coded_input(b, 1))) return build_general_conv(b);
   return conv_step(b, conv_shape(b));
 }
 

@@ -1,6 +1,7 @@
 // Operators that move elements: Transpose, Concat, Split, Slice, Gather, Expand, Tile.
 #include <cstring>
 
+#include "runtime/coded_weight.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/move.h"
@@ -218,6 +219,14 @@ void infer_gather(Inference& n) {
 }
 
 // An index out of range is an error of the data; it may only be found while running.
+int64_t row_of(int64_t index, int64_t size, const std::string& label) {
+  const int64_t at = index < 0 ? index + size : index;
+  if (at < 0 || at >= size) {
+    throw ShapeError(label + ": index " + std::to_string(index) + " is outside a dimension of " + std::to_string(size));
+  }
+  return at;
+}
+
 template <class Index>
 Step gather_step(Build& b) {
   const Shape& x = b.shape(0);
@@ -229,12 +238,7 @@ Step gather_step(Build& b) {
             std::byte* to = run.at<std::byte>(y);
             for (int64_t o = 0; o < outer; ++o) {
               for (int64_t i = 0; i < count; ++i, to += bytes) {
-                int64_t at = run.at<Index>(index)[i];
-                if (at < 0) at += size;
-                if (at < 0 || at >= size) {
-                  throw ShapeError(label + ": index " + std::to_string(run.at<Index>(index)[i]) +
-                                   " is outside a dimension of " + std::to_string(size));
-                }
+                const int64_t at = row_of(run.at<Index>(index)[i], size, label);
                 std::memcpy(to, from + (o * size + at) * bytes, static_cast<size_t>(bytes));
               }
             }
@@ -242,7 +246,28 @@ Step gather_step(Build& b) {
           "plain loop", ""};
 }
 
+// Rows of a table that stays compressed, decoded one by one. Indices are few beside the table.
+template <class Index>
+Step compressed_gather_step(Build& b) {
+  const Shape& x = b.shape(0);
+  const size_t axis = axis_of(b.node, x, 0);
+  const int64_t outer = product(x, 0, axis), size = x[axis], count = element_count(b.shape(1)), inner = product(x, axis + 1, x.size());
+  const Constant* table = b.constant(0);
+  return {[=, index = b.in(1), y = b.out(), label = b.node.label()](const Run& run) {
+            float* to = run.at<float>(y);
+            for (int64_t o = 0; o < outer; ++o) {
+              for (int64_t i = 0; i < count; ++i, to += inner) {
+                decode_range(*table, (o * size + row_of(run.at<Index>(index)[i], size, label)) * inner, inner, to);
+              }
+            }
+          },
+          "rows decoded one by one", "", 0, compressed_bytes(*table)};
+}
+
 Step build_gather(Build& b) {
+  if (const Constant* table = b.constant(0); table && table->is_compressed() && !table->dense.data) {
+    return b.inputs[1]->dtype == DType::int64 ? compressed_gather_step<int64_t>(b) : compressed_gather_step<int32_t>(b);
+  }
   return b.inputs[1]->dtype == DType::int64 ? gather_step<int64_t>(b) : gather_step<int32_t>(b);
 }
 

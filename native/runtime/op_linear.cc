@@ -2,9 +2,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/codebook/codebook.h"
 #include "kernels/gemm/gemm.h"
 #include "runtime/bf16.h"
+#include "runtime/coded_weight.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/pack.h"
@@ -32,9 +32,10 @@ void share_product(const Run& run, GemmArgs whole, Tile tile, const Call& call) 
   whole.tile_end = height ? (whole.m + height - 1) / height : 0;
   whole.panel_end = panel_count(whole.n, tile.width);
   if (run.pool->threads() == 1 || whole.m * whole.n * whole.k < kWorthSharing) return call(whole);
-  const bool by_rows = whole.tile_end >= run.pool->threads();
-  run.pool->share(by_rows ? whole.tile_end : whole.panel_end, [&](int64_t begin, int64_t end, int) {
+  const bool by_rows = whole.tile_end >= run.pool->threads() && !whole.coded;  // each panel of codes is decoded once
+  run.pool->share(by_rows ? whole.tile_end : whole.panel_end, [&](int64_t begin, int64_t end, int worker) {
     GemmArgs part = whole;
+    if (part.coded) part.decoded += worker * kDecodedFloats;
     (by_rows ? part.tile_begin : part.panel_begin) = begin;
     (by_rows ? part.tile_end : part.panel_end) = end;
     call(part);
@@ -67,7 +68,8 @@ PackedWeights::Memory packed_matrix(Build& b, const Product& p, const GemmKernel
   return b.packed.get(key, [&] {
     const int64_t size = packed_size(p.k, p.n, kernel.tile.width);
     Tensor packed = make_tensor(DType::float32, {size});
-    pack_b(p.k, p.n, b.known_floats(input), p.b_k, p.b_n, kernel.tile.width, packed.as<float>());
+    Tensor decoded;
+    pack_b(p.k, p.n, floats_of(b, input, decoded), p.b_k, p.b_n, kernel.tile.width, packed.as<float>());
     for (int64_t i = 0; i < size && p.alpha != 1; ++i) packed.as<float>()[i] *= p.alpha;
     return packed.data;
   });
@@ -138,25 +140,26 @@ Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
           kernel.name, "the right matrix is not constant: packed in every run", pairs * p.m * p.n * p.k};
 }
 
-Step codebook_product(Build& b, const Product& p, const CodebookWeight& w) {
-  const CodebookKernel& kernel = fastest(kCodebookKernels, b.isa);
-  const auto packed = pack_codebook(b, w, {p.k, p.n, p.b_k, p.b_n, p.alpha, kernel.tile.width});
+// Nothing where the scales do not allow it.
+std::optional<Step> coded_product(Build& b, const Product& p, const CodedWeight& w) {
+  const auto packed = pack_coded(b, w, {p.k, p.n, p.b_k, p.b_n, 1, p.alpha});
+  if (!packed) return std::nullopt;
+  const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
   const GemmArgs fixed = gemm_args(p, b.epilogue);
-  const Slot a = b.in(0), c = b.out();
-  return {[=, code_bytes = w.code_bytes, kernel = &kernel](const Run& run) {
-            GemmArgs g = fixed;
-            set_pointers(g, run, p, a, c);
-            share_product(run, g, kernel->tile, [&](const GemmArgs& part) {
-              kernel->run({part, packed->codes.get(), code_bytes, packed->centroids.data(),
-                           static_cast<int>(packed->centroids.size())});
-            });
-          },
-          kernel.name, "", p.m * p.n * p.k, p.k * p.n * w.code_bytes + 4 * static_cast<int64_t>(w.centroids.size())};
+  const Slot a = b.in(0), c = b.out(), scratch = b.scratch(kDecodedFloats * 4 * b.threads);
+  return Step{[=, kernel = &kernel](const Run& run) {
+                GemmArgs g = fixed;
+                set_pointers(g, run, p, a, c);
+                g.coded = &packed->panels;
+                g.decoded = run.at<float>(scratch);
+                share_product(run, g, kernel->tile, kernel->run);
+              },
+              std::string("codes+") + kernel.name, "", p.m * p.n * p.k, packed->bytes()};
 }
 
 Step sparse_product(Build& b, const Product& p, const SparseWeight& w) {
   const auto& kernel = fastest(kSparseKernels, b.isa);
-  const auto packed = pack_sparse(b, w, {p.k, p.n, p.b_k, p.b_n, p.alpha, 0});
+  const auto packed = pack_sparse(b, w, {p.k, p.n, p.b_k, p.b_n, p.alpha});
   const int64_t scratch_floats = p.k * kSparseLanes, kept = static_cast<int64_t>(w.positions.size());
   const Slot scratch = b.scratch(scratch_floats * 4 * b.threads), x = b.in(0), y = b.out(), bias = p.bias;
   const Slot residual = p.residual;
@@ -185,27 +188,27 @@ Step sparse_product(Build& b, const Product& p, const SparseWeight& w) {
           kernel.name, "", p.m * kept, packed->bytes()};
 }
 
-// The compressed form of the weight, if a kernel can use it: a constant whose dense form was never needed, applied to
-// row-major activations.
-const Constant* compressed_weight(const Build& b, const Product& p) {
+// The pruned form of the weight, if a kernel can use it: a constant whose dense form was never needed, applied to row-major
+// activations.
+const SparseWeight* sparse_weight(const Build& b, const Product& p) {
   const Constant* w = b.constant(1);
-  if (!w || !w->is_compressed() || w->dense.data || p.a_k != 1 || p.a_row != p.k || !p.a_offsets.empty()) return nullptr;
-  return w;
+  if (!w || w->dense.data || p.a_k != 1 || p.a_row != p.k || !p.a_offsets.empty()) return nullptr;
+  return std::get_if<SparseWeight>(&w->compressed);
 }
 
 Step build_product(Build& b, const Product& p) {
   if (p.residual != kNoSlot && b.epilogue.residual != kAbsent) b.in_place.push_back(b.epilogue.residual);
   const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
-  if (const Constant* w = compressed_weight(b, p)) {
-    if (const auto* shared = std::get_if<CodebookWeight>(&w->compressed)) return codebook_product(b, p, *shared);
-    return sparse_product(b, p, std::get<SparseWeight>(w->compressed));
+  if (const SparseWeight* w = sparse_weight(b, p)) return sparse_product(b, p, *w);
+  const CodedWeight* coded = coded_input(b, 1);
+  if (coded) {
+    if (auto step = coded_product(b, p, *coded)) return *std::move(step);
   }
-  if (!b.known_floats(1)) return dynamic_product(b, p, kernel);
-  if (!p.b_offsets.empty()) return dynamic_product(b, p, kernel);
+  if ((!b.known_floats(1) && !coded) || !p.b_offsets.empty()) return dynamic_product(b, p, kernel);
   const bool rows = p.a_k == 1 && p.a_row == p.k;
-  if (b.precision == Precision::bf16 && rows) return bf16_product(b, p);
+  if (b.precision == Precision::bf16 && rows && !coded) return bf16_product(b, p);
   Step step = constant_product(b, p, kernel);
-  if (const Constant* w = b.constant(1)) step.note = w->note;
+  if (const Constant* w = b.constant(1)) step.note = coded ? "quantized weights decoded: their scales change along the sum" : w->note;
   return step;
 }
 

@@ -6,19 +6,13 @@
 #include "kernels/bytes/bytes.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
+#include "runtime/scales.h"
 #include "runtime/types.h"
 
 namespace gossamer {
 namespace {
 
-// Which scale goes with which element: x is outer x n x inner, and element (o, i, j) has scale number
-// o scale_outer + (i / block) scale_step + j scale_inner.
-struct Scales {
-  int64_t outer = 1, n = 1, inner = 1;
-  int64_t block = 1, scale_outer = 0, scale_step = 0, scale_inner = 0;
-};
-
-Scales per_block(const Node& node, const Shape& x, const Shape& scale, size_t axis, int64_t block) {
+ScaleLayout per_block(const Node& node, const Shape& x, const Shape& scale, size_t axis, int64_t block) {
   Shape wanted = x;
   wanted[axis] = (x[axis] + block - 1) / block;
   if (scale != wanted) {
@@ -29,7 +23,9 @@ Scales per_block(const Node& node, const Shape& x, const Shape& scale, size_t ax
   return {product(x, 0, axis), x[axis], inner, block, wanted[axis] * inner, inner, 1};
 }
 
-Scales scales_of(const Node& node, const Shape& x, const Shape& scale) {
+}  // namespace
+
+ScaleLayout scale_layout(const Node& node, const Shape& x, const Shape& scale) {
   if (element_count(scale) == 1 && scale.size() <= 1) return {1, 1, element_count(x)};
   const auto axis = static_cast<size_t>(wrap_axis(node.integer("axis", 1), static_cast<int64_t>(x.size()), node));
   const int64_t block = node.integer("block_size", 0);
@@ -42,8 +38,10 @@ Scales scales_of(const Node& node, const Shape& x, const Shape& scale) {
   return {product(x, 0, axis), x[axis], product(x, axis + 1, x.size()), 1, 0, 1, 0};
 }
 
+namespace {
+
 void infer_linear(Inference& n) {
-  scales_of(n.node, n.shape(0), n.shape(1));
+  scale_layout(n.node, n.shape(0), n.shape(1));
   const bool scalars = n.has(2) && element_count(n.shape(2)) == 1 && element_count(n.shape(1)) == 1;
   if (n.has(2) && !scalars && n.shape(2) != n.shape(1)) {
     n.fail("the zero points have shape " + shape_text(n.shape(2)) + ", the scales " + shape_text(n.shape(1)));
@@ -53,7 +51,7 @@ void infer_linear(Inference& n) {
 
 // Calls f(element, scale number, count): `count` neighbours from `element` on that share a scale.
 template <class Function>
-void each_run(const Scales& s, const Function& f) {
+void each_run(const ScaleLayout& s, const Function& f) {
   for (int64_t o = 0; o < s.outer; ++o) {
     for (int64_t i = 0; i < s.n; ++i) {
       const int64_t first = (o * s.n + i) * s.inner, number = o * s.scale_outer + i / s.block * s.scale_step;
@@ -100,7 +98,7 @@ void quantize(const In* x, int64_t count, float scale, int point, Out* y) {
 }
 
 template <class In, class Scale, class Out>
-Step quantize_step(Build& b, const Scales& s) {
+Step quantize_step(Build& b, const ScaleLayout& s) {
   return {[=, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
             each_run(s, [&](int64_t first, int64_t at, int64_t count) {
               const int point = zero == kNoSlot ? 0 : run.at<Out>(zero)[at];
@@ -174,7 +172,7 @@ bool has_kernel(const Build& b, const ValueInfo& real, const ValueInfo& quantize
 
 Step build_quantize(Build& b) {
   if (has_kernel(b, *b.inputs[0], *b.outputs[0])) return byte_quantize_step(b);
-  const Scales s = scales_of(b.node, b.shape(0), b.shape(1));
+  const ScaleLayout s = scale_layout(b.node, b.shape(0), b.shape(1));
   return with_type(b.outputs[0]->dtype, [&]<class Out>(Out) -> Step {
     if constexpr (kIsNarrow<Out>) {
       return with_type(b.inputs[0]->dtype, [&]<class In>(In) -> Step {
@@ -211,7 +209,7 @@ void dequantize(const In* x, int64_t count, Scale scale, In point, Out* y) {
 }
 
 template <class In, class Scale, class Out>
-Step dequantize_step(Build& b, const Scales& s) {
+Step dequantize_step(Build& b, const ScaleLayout& s) {
   return {[=, x = b.in(0), scale = b.in(1), zero = b.in(2), y = b.out()](const Run& run) {
             each_run(s, [&](int64_t first, int64_t at, int64_t count) {
               const In point = zero == kNoSlot ? In{0} : run.at<In>(zero)[at];
@@ -223,7 +221,7 @@ Step dequantize_step(Build& b, const Scales& s) {
 
 Step build_dequantize(Build& b) {
   if (has_kernel(b, *b.outputs[0], *b.inputs[0])) return byte_dequantize_step(b);
-  const Scales s = scales_of(b.node, b.shape(0), b.shape(1));
+  const ScaleLayout s = scale_layout(b.node, b.shape(0), b.shape(1));
   return with_type(b.inputs[0]->dtype, [&]<class In>(In) -> Step {
     if constexpr (kIsNarrow<In> || std::is_same_v<In, int32_t>) {
       return with_real(b.inputs[1]->dtype, [&]<class Scale>(Scale) {

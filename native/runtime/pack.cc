@@ -1,6 +1,5 @@
 #include "runtime/pack.h"
 
-#include "kernels/codebook/codebook.h"
 #include "runtime/errors.h"
 
 namespace gossamer {
@@ -14,12 +13,6 @@ std::string key_of(const char* kind, const Build& b, const MatrixView& view) {
 std::vector<float> scaled(std::vector<float> values, float alpha) {
   for (float& value : values) value *= alpha;
   return values;
-}
-
-template <class Code>
-void pack_all(const CodebookWeight& w, const MatrixView& v, std::byte* packed) {
-  pack_codes(v.k, v.n, reinterpret_cast<const Code*>(w.codes.get()), v.k_stride, v.n_stride, v.width,
-             reinterpret_cast<Code*>(packed));
 }
 
 // Row (output) and column (input) of the kept weight at a flat position.
@@ -82,18 +75,6 @@ SparseMatrix PackedSparse::view() const {
 int64_t PackedSparse::bytes() const {
   const int64_t kept = starts.back();
   return kept * (index_bytes + code_bytes) + 4 * static_cast<int64_t>(values.size() + starts.size());
-}
-
-std::shared_ptr<const PackedCodebook> pack_codebook(Build& b, const CodebookWeight& w, const MatrixView& view) {
-  const auto made = b.packed.get(key_of("codebook", b, view), [&]() -> PackedWeights::Memory {
-    auto packed = std::make_shared<PackedCodebook>();
-    packed->codes = allocate((view.n + view.width) * view.k * w.code_bytes);
-    packed->centroids = scaled(w.centroids, view.alpha);
-    if (w.code_bytes == 1) pack_all<uint8_t>(w, view, packed->codes.get());
-    else pack_all<uint16_t>(w, view, packed->codes.get());
-    return packed;
-  });
-  return std::static_pointer_cast<const PackedCodebook>(made);
 }
 
 std::shared_ptr<const PackedSparse> pack_sparse(Build& b, const SparseWeight& w, const MatrixView& view) {

@@ -1,4 +1,4 @@
-// Compressed weights in the form that the sparse and codebook kernels read.
+// Pruned weights in the form that the sparse kernels read.
 #pragma once
 
 #include "kernels/sparse/sparse.h"
@@ -10,12 +10,6 @@ namespace gossamer {
 struct MatrixView {
   int64_t k, n, k_stride, n_stride;
   float alpha;
-  int width;  // of a panel; sparse: unused
-};
-
-struct PackedCodebook {
-  std::shared_ptr<std::byte[]> codes;
-  std::vector<float> centroids;
 };
 
 struct PackedSparse {
@@ -29,7 +23,6 @@ struct PackedSparse {
   int64_t bytes() const;
 };
 
-std::shared_ptr<const PackedCodebook> pack_codebook(Build& b, const CodebookWeight& w, const MatrixView& view);
 std::shared_ptr<const PackedSparse> pack_sparse(Build& b, const SparseWeight& w, const MatrixView& view);
 
 }  // namespace gossamer

@@ -1,4 +1,4 @@
-"""Products: every row of gemm, codebook and sparse equals its plain loops within equation (4)."""
+"""Products: every row of gemm and sparse equals its plain loops within equation (4)."""
 
 from __future__ import annotations
 
@@ -61,19 +61,6 @@ def test_bf16_rounds_to_the_nearest_ties_to_even(row):
     exact = np.array([1, 1, 1 + unit, 1 + 2 * unit, -1, np.inf, 0], np.float32)
     np.testing.assert_array_equal(got[:, 0], exact)
     np.testing.assert_array_equal(wanted, got)
-
-
-@pytest.mark.parametrize("row", rows_of("codebook"))
-@pytest.mark.parametrize(("m", "n", "k"), SIZES[:-1])
-@pytest.mark.parametrize("centroids", [1, 2, 7, 16, 17, 32, 33, 256, 300])
-def test_codebook(row, m, n, k, centroids):
-    dtype = np.uint8 if centroids <= 256 else np.uint16
-    a, codes = floats(m + k, m, k), np.random.default_rng(n).integers(0, centroids, (k, n)).astype(dtype)
-    table, bias = np.sort(floats(centroids, centroids)), floats(4, n)
-    magnitude = np.abs(a).astype(float) @ np.abs(table[codes]) + np.abs(bias)
-    got, wanted = both(row, (m, n), m=m, n=n, k=k, a=a, a_row=k, a_k=1, codes=codes, code_bytes=dtype().itemsize,
-                       centroids=table, centroid_count=centroids, column_bias=bias, low=0.0)  # fmt: skip
-    assert_within(got, wanted, gamma(k + 2) * magnitude)
 
 
 def sparse_matrix(rows, columns, density, seed):

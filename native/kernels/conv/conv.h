@@ -38,6 +38,8 @@ struct ConvArgs {
   const float* residual = nullptr;  // like y, or none; may be y itself
   float* y = nullptr;
   float low = 0, high = 0;
+  const CodedPanels* coded = nullptr;  // in place of weights, where the method reads them (direct)
+  float* decoded = nullptr;  // kDecodedFloats of this thread alone, with `coded`
   float* scratch = nullptr;  // as many floats as the method asks for, for this thread alone
   int64_t task_begin = 0, task_end = 0;  // the share of one thread, of the method's tasks
 };

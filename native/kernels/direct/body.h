@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kWidth = kTile.width;
 constexpr int64_t kDepthBlock = 256;  // steps of K: 32 KiB of weights with AVX-512
+static_assert(kDepthBlock * kWidth <= gossamer::kDecodedFloats);
 
 // kPixels pixels, kStride floats apart (0: known at run time), by a panel of kVectors. `first`: the sums start from zero. The
 // weights behind these are asked for: where pixels are few, they come from far away.
@@ -95,12 +96,14 @@ void direct_sums(const gossamer::ConvArgs& a, const gossamer::DirectPlan& plan, 
   const DirectTile* tiles = panel == kWidth ? tiles_of<kWidth / V::kLanes>(s.stride_w) : tiles_of<1>(s.stride_w);
   for (int64_t p = 0; p < depth; p += kDepthBlock, weights += kDepthBlock * panel) {
     const int64_t steps = depth - p < kDepthBlock ? depth - p : kDepthBlock;
+    if (a.coded) a.coded->decode(*a.coded, task.group * plan.panels + task.panel, p, steps, panel, a.decoded);
+    const float* block = a.coded ? a.decoded : weights;
     float* sums = a.scratch;
     for (int64_t row = task.row; row < task.end; ++row) {
       const float* from = x + (row - task.row) * s.stride_h * plan.in_width;
       for (int64_t column = 0; column < s.out_w; column += wide) {
         const int64_t count = s.out_w - column < wide ? s.out_w - column : wide;
-        tiles[count](steps, from + column * s.stride_w, s.stride_w, offsets + p, weights, sums, p == 0);
+        tiles[count](steps, from + column * s.stride_w, s.stride_w, offsets + p, block, sums, p == 0);
         sums += count * panel;
       }
     }

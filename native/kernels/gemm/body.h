@@ -9,20 +9,23 @@ namespace {
 constexpr int64_t kWidth = kTile.width;
 // So many rows of a panel stay in the second cache level while all rows of A pass over them. Fewer would fit the first one,
 // but then each tile of C is read and written more often, which costs more.
-constexpr int64_t kBlock = 32768 / kWidth;
+constexpr int64_t kBlock = gossamer::kDecodedFloats / kWidth;
+constexpr int64_t kOnceBlock = 4096 / kWidth;  // of codes that are decoded for one tile: in the first level
 
 template <class Right>
 void product(const gossamer::GemmArgs& g, const Right& b) {
   static constexpr Tiles<kTile.rows, kTile.width / V::kLanes, false, Right> tiles;
   const int64_t height = gossamer::tile_height(g.m, kTile.rows);
-  const int64_t block = g.m <= kTile.rows ? g.k : kBlock;  // a panel that is read once needs no blocking
+  // A panel that is read once needs no blocking.
+  const int64_t block = g.m > kTile.rows ? kBlock : g.coded ? kOnceBlock : g.k;
   for (int64_t p0 = 0; p0 == 0 || p0 < g.k; p0 += block) {
     const int64_t depth = g.k - p0 < block ? g.k - p0 : block;
     const bool last = p0 + depth >= g.k;
     for (int64_t panel = g.panel_begin; panel < g.panel_end; ++panel) {
       const int64_t column = panel * kWidth, left = g.n - column;
       const int columns = static_cast<int>(left < kWidth ? left : kWidth);
-      const Right right = b.moved((panel * g.k + p0) * kWidth);
+      if (g.coded) g.coded->decode(*g.coded, panel, p0, depth, kWidth, g.decoded);
+      const Right right = g.coded ? Right{g.decoded} : b.moved((panel * g.k + p0) * kWidth);
       for (int64_t tile = g.tile_begin; tile < g.tile_end; ++tile) {
         const int64_t row = tile * height;
         const int64_t rows = g.m - row < height ? g.m - row : height;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "kernels/codes/codes.h"
 #include "kernels/row.h"
 
 namespace gossamer {
@@ -16,6 +17,8 @@ struct GemmArgs {
   const float* a = nullptr;  // A(i, p) = a[i * a_row + p * a_k]
   int64_t a_row = 0, a_k = 1;
   const float* b = nullptr;  // panel j holds columns [j nr, (j+1) nr): k rows of nr floats
+  const CodedPanels* coded = nullptr;  // in place of b
+  float* decoded = nullptr;  // kDecodedFloats of this thread alone, with `coded`
   float* c = nullptr;
   int64_t c_stride = 0;
   const float* row_bias = nullptr;  // m, or none
@@ -33,6 +36,9 @@ struct Tile {
 };
 inline constexpr Tile kTilePortable{4, 8}, kTileAvx2{6, 16}, kTileAvx512{12, 32};
 inline constexpr Tile kGemmAvx512{14, 32};  // where nothing but the two factors needs registers
+
+// Of a panel of B so many floats are read by all rows of A before the next ones: they stay in the second cache level.
+inline constexpr int64_t kDecodedFloats = 32768;
 
 struct GemmKernel {
   Isa isa;

@@ -31,11 +31,22 @@ struct I {
 };
 
 inline I operator+(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline I operator&(I a, I b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline I operator>>(I a, I n) { return {_mm256_srlv_epi32(a.v, n.v)}; }
 inline I max(I a, I b) { return {_mm256_max_epi32(a.v, b.v)}; }
 inline I min(I a, I b) { return {_mm256_min_epi32(a.v, b.v)}; }
 inline V to_float(I x) { return {_mm256_cvtepi32_ps(x.v)}; }
 inline I nearest(V x) { return {_mm256_cvtps_epi32(x.v)}; }
 inline V fused(V a, V b, V c) { return fma(a, b, c); }
+
+inline constexpr int kLookupRegisters = 4;
+inline V if_bit(I code, int bit, V a, V b) {
+  const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(code.v, _mm256_set1_epi32(bit)), _mm256_setzero_si256());
+  return {_mm256_blendv_ps(a.v, b.v, _mm256_castsi256_ps(set))};
+}
+inline V either(V low, V high, I code) {
+  return if_bit(code, V::kLanes, {_mm256_permutevar8x32_ps(high.v, code.v)}, {_mm256_permutevar8x32_ps(low.v, code.v)});
+}
 
 // The bytes in even and in odd places as 16-bit numbers: products of pairs then add up without saturation, which the
 // instruction that multiplies bytes (vpmaddubsw) does not grant.

@@ -26,11 +26,19 @@ struct I {
 };
 
 inline I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I operator&(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline I operator>>(I a, I n) { return {_mm512_srlv_epi32(a.v, n.v)}; }
 inline I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 inline I min(I a, I b) { return {_mm512_min_epi32(a.v, b.v)}; }
 inline V to_float(I x) { return {_mm512_cvtepi32_ps(x.v)}; }
 inline I nearest(V x) { return {_mm512_cvtps_epi32(x.v)}; }
 inline V fused(V a, V b, V c) { return fma(a, b, c); }
+
+inline constexpr int kLookupRegisters = 16;
+inline V if_bit(I code, int bit, V a, V b) {
+  return {_mm512_mask_blend_ps(_mm512_test_epi32_mask(code.v, _mm512_set1_epi32(bit)), b.v, a.v)};
+}
+inline V either(V low, V high, I code) { return {_mm512_permutex2var_ps(low.v, code.v, high.v)}; }
 
 #if defined(__AVX512VNNI__)
 struct Cell {

@@ -43,6 +43,12 @@ inline I operator+(I a, I b) {
   typedef uint32_t Bits __attribute__((vector_size(16)));
   return {(I::Native)((Bits)a.v + (Bits)b.v)};
 }
+inline I operator&(I a, I b) { return {a.v & b.v}; }
+// Zeros come in from above; 0 <= n < 32.
+inline I operator>>(I a, I n) {
+  typedef uint32_t Bits __attribute__((vector_size(16)));
+  return {(I::Native)((Bits)a.v >> (Bits)n.v)};
+}
 inline I max(I a, I b) { return {a.v > b.v ? a.v : b.v}; }
 inline I min(I a, I b) { return {a.v < b.v ? a.v : b.v}; }
 inline V to_float(I x) { return {__builtin_convertvector(x.v, V::Native)}; }
@@ -57,6 +63,11 @@ inline V fused(V a, V b, V c) {
   for (int i = 0; i < 4; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
   return c;
 }
+
+// Of how many registers a table can be looked up (codes/body.h): with
+//   either(low, high, code)   what lane number `code` modulo 2 kLanes of two registers holds
+//   if_bit(code, bit, a, b)   a where that bit of code is set, else b
+inline constexpr int kLookupRegisters = 0;
 
 // Four unsigned bytes, the same for every lane; four signed bytes for each lane.
 struct Cell {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from gossamer.weights import Weight, nonzeros, representation, shape
 
@@ -47,7 +46,11 @@ def describe(
 ) -> Description:
     """What the bytes of a ``.goss`` file (a path, or the bytes themselves) are spent on; raises as ``read``
     does."""
-    data = file if isinstance(file, bytes | memoryview) else Path(file).read_bytes()
+    if isinstance(file, bytes | memoryview):
+        data = file
+    else:
+        with open(file, "rb") as opened:
+            data = opened.read()
     weights: list[WeightBytes] = []
 
     def observe(name: str, weight: Weight, streams: list[Stream]) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import tempfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from gossamer import _native
-from gossamer.errors import FormatError, GraphError, SaveError, UnsupportedError, WeightError
+from gossamer.errors import FormatError, GraphError, UnsupportedError, WeightError
 
 from . import layout
 from .coding import Coding, Smallest
@@ -107,8 +103,10 @@ def _open(view: memoryview, budget: Budget) -> tuple[bytes, memoryview]:
 
 def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Program:
     """The Program in a ``.goss`` file. Raises FormatError, or OSError where the file cannot be opened."""
+    with open(path, "rb") as file:
+        data = file.read()
     try:
-        return unpack(Path(path).read_bytes(), max_bytes=max_bytes)
+        return unpack(data, max_bytes=max_bytes)
     except FormatError as error:
         raise FormatError(f"{os.fspath(path)}: {error}") from error
 
@@ -118,50 +116,8 @@ def write(program: Program, path: str | os.PathLike[str], *, coding: Coding = _D
 
     Raises SaveError where it could not be written; what stood there before is then whole.
     """
+    from .whole_file import write_whole  # needs modules that reading does not
+
     data = pack(program, coding=coding)
     write_whole(path, data)
     return len(data)
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` so that at every moment ``path`` holds the old file or the new one, whole.
-
-    The bytes go to a temporary file in the same folder, to the disk, and then under their name. Raises
-    SaveError where that is not possible.
-    """
-    target = Path(path)
-    try:
-        _replace(target, data)
-    except OSError as error:
-        raise SaveError(
-            f"{target} could not be written ({error.strerror or error}); what stood there before is whole. "
-            f"Check that the folder exists, that you may write to it, and that {len(data)} bytes are free"
-        ) from error
-
-
-def _replace(target: Path, data: bytes) -> None:
-    if target.exists() and not target.is_file():  # os.replace would put a file where a device or pipe was
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -28,14 +28,16 @@ def _(weight: Dense, name: str, builder: _native.ModelBuilder) -> None:
 
 @add_weight.register
 def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
-    if weight.bits != 8 or weight.ints.dtype.itemsize != 1:
-        note = f"{weight.bits}-bit weights decoded to float32 while loading: no kernel for them yet"
+    if weight.bits > 8:
+        note = f"{weight.bits}-bit weights decoded to float32 while loading: kernels read at most 8 bits"
         _add_dense(decode(weight), name, builder, note)
         return
     # As a file of ONNX says it, so that one rewriting finds the integer operators for both.
     parts = (f"{name}.ints", f"{name}.scale", f"{name}.zero_point")
-    for part, values in zip(parts, (weight.ints, weight.scale, weight.zero_point), strict=True):
-        _add_dense(values, part, builder, "")
+    byte = np.int8 if weight.ints.dtype.kind == "i" else np.uint8
+    values = (weight.ints.astype(byte), weight.scale, weight.zero_point.astype(byte))
+    for part, array in zip(parts, values, strict=True):
+        _add_dense(array, part, builder, "")
     attributes = {"axis": weight.axis, "block_size": weight.block}
     builder.add_node(
         "DequantizeLinear", name, parts, (name,), {key: n for key, n in attributes.items() if n is not None}

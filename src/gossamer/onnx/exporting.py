@@ -13,9 +13,9 @@ import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
-from gossamer.artifact.file import write_whole
 from gossamer.artifact.onnx_reader import tags
 from gossamer.artifact.program import Attribute, Operation, Program
+from gossamer.artifact.whole_file import write_whole
 from gossamer.errors import UnsupportedError
 from gossamer.weights import Quantized, Weight, decode
 
