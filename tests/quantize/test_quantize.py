@@ -98,6 +98,17 @@ def test_convolutional_networks_have_no_float_between_integers(name):
     assert not [s.note for s in steps if "decoded" in s.note]
 
 
+def test_attention_in_integers():
+    graph, after, x, notes = quantized("transformer", Quantize(attention=True))
+    assert not [note for note in notes if note.subject == "matmul"]
+    read = {q.value.name for q in quantizers(after)}
+    assert "softmax" in read and len(read) == len(read & {n.name for n in after.graph.nodes})
+    with torch.no_grad():
+        wanted, simulated = graph(x).numpy(), after(x).numpy()
+    ours = Engine(lower(after))(x.numpy())
+    assert signal_to_noise(simulated, ours) > 35 and signal_to_noise(wanted, ours) > 18
+
+
 def test_what_stays_float_is_told():
     _, _, _, notes = quantized("transformer")
     said = " ".join(f"{note.subject}: {note.message}" for note in notes)

@@ -64,6 +64,7 @@ _MOVES = {
     "slice",
     "_unsafe_view",
 }
+_OF_TWO = {"matmul", "bmm"}
 # In a file they are not there at all.
 _ABSENT = {"dropout", "feature_dropout", "contiguous", "clone", "alias", "detach"}
 
@@ -75,7 +76,7 @@ _WHY = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "recurrences are computed in float32"),
     **dict.fromkeys(
         ("scaled_dot_product_attention", "bmm", "matmul", "baddbmm", "einsum"),
-        "a product of two activations; the integer kernels have one constant factor",
+        "a product of two activations: Quantize(attention=True) takes those that are written as products",
     ),
 }
 
@@ -102,21 +103,25 @@ def operand(node: Node) -> Node | None:
     return found if isinstance(found, Node) else None
 
 
-def place(graph: Graph, quantized: Collection[Layer]) -> list[Place]:
+def place(graph: Graph, quantized: Collection[Layer], attention: bool = False) -> list[Place]:
     """Where activations become integers, so that the products of ``quantized`` are computed in integers.
 
-    What stays in float is noted with the reason.
+    ``attention``: those of two activations too. What stays in float is noted with the reason.
     """
-    return _Placement(graph, quantized).places()
+    return _Placement(graph, quantized, attention).places()
 
 
 class _Placement:
-    def __init__(self, graph: Graph, quantized: Collection[Layer]) -> None:
+    def __init__(self, graph: Graph, quantized: Collection[Layer], attention: bool) -> None:
         self.nodes = list(graph.graph.nodes)
         self.values = shapes(graph, batch=2)
-        self.products: set[Node] = set()
+        self.products: dict[Node, tuple[Node, ...]] = {}  # and the activations that each one multiplies
         for layer in quantized:
             self._take(layer)
+        for node in self.nodes if attention else ():
+            factors = tuple(node.all_input_nodes)
+            if base_name(node) in _OF_TWO and len(factors) == 2 and all(map(self._is_float, factors)):
+                self.products[node] = factors
         self.cells: set[Node] = set()
         self.bytes: set[Node] = set()
         for node in self.nodes:
@@ -125,9 +130,9 @@ class _Placement:
     def _take(self, layer: Layer) -> None:
         for node in layer.nodes:
             source = operand(node)
-            weight_is_right = source is not None and not _leads_to(source, layer.weight)
-            if weight_is_right and self._is_float(source) and self._plain_sum(node):
-                self.products.add(node)
+            usable = source is not None and self._is_float(source) and not _leads_to(source, layer.weight)
+            if source is not None and usable and self._plain_sum(node):
+                self.products[node] = (source,)
             elif base_name(node) != "embedding":
                 note(
                     layer.weight, f"weights alone are quantized: no integer kernel for this {base_name(node)}"
@@ -206,7 +211,7 @@ class _Placement:
 
     def _wants(self, user: Node, value: Node, wanted: set[Node]) -> bool:
         if user in self.products:
-            return operand(user) is value
+            return value in self.products[user]
         computes = user in self.cells | self.bytes or base_name(user) in _ABSENT
         return user in wanted and computes and self._is_float(value)
 
@@ -244,13 +249,13 @@ class _Placement:
 
     def _users(self, value: Node) -> tuple[Node, ...]:
         """All, where the value is made by an integer operator; else those that want bytes: the rest has it as it is."""
-        integer = value in self.products | self.cells | self.bytes and value.op != "placeholder"
+        integer = value in self.products.keys() | self.cells | self.bytes and value.op != "placeholder"
         users = tuple(value.users)
         return users if integer else tuple(u for u in users if self._wants(u, value, self.wanted))
 
     def _note_floats(self) -> None:
         left: dict[str, list[str]] = defaultdict(list)
-        computed = self.products | self.cells | self.bytes
+        computed = self.products.keys() | self.cells | self.bytes
         integers = {
             n
             for n in self.nodes

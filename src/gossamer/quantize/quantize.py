@@ -85,7 +85,8 @@ class Quantize(Pass):
     ``training``: what becomes of the ranges in a ``Finetune`` after this pass, which thereby is quantization-aware
     training. ``exempt``: rules for layers that stay float. ``overrides``: integers of its own for the weight of every
     layer that a pattern matches, None to leave the layer in float. ``max_drop``: the most that the task's metric may
-    lose; the layers that harm most then stay in float, by measured sensitivity.
+    lose; the layers that harm most then stay in float, by measured sensitivity. ``attention``: products of two
+    activations in integers too, queries with keys and weights with values.
 
     What stays in float is noted, with the reason. Raises RecipeError for types that no kernel has and for patterns that
     match nothing, TaskError where there is nothing to calibrate on.
@@ -100,6 +101,7 @@ class Quantize(Pass):
     overrides: Mapping[str, Int | None] = field(default_factory=dict)
     batches: int | None = None
     max_drop: float | None = None
+    attention: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exempt", tuple(self.exempt))
@@ -151,7 +153,7 @@ class Quantize(Pass):
             ):
                 fold_pair(quantized, pair)
         found = [layer for layer in layers(quantized) if layer.weight in chosen]
-        places = [] if self.activations is None else place(quantized, found)
+        places = [] if self.activations is None else place(quantized, found, self.attention)
         observers = self._calibrated(quantized, task, places)
         for layer in found:
             self._quantize_weight(quantized, layer, chosen[layer.weight])

@@ -27,7 +27,7 @@ class PerChannel(Granularity):
 
 @dataclass(frozen=True)
 class PerGroup(Granularity):
-    """``size`` neighbours along the axis of the input channels, of the same output channel."""
+    """Of a matrix, ``size`` neighbours along the inputs of the same output; other weights per output channel."""
 
     size: int = 32
 

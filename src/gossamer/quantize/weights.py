@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Layer, WeightTransform
+from gossamer.graph import Layer, WeightTransform, note
 from gossamer.numerics import affine
 from gossamer.weights import Quantized, Weight, decode
 
@@ -43,6 +43,9 @@ class Rows:
             case PerChannel(axis=int(axis)) if -len(layer.shape) <= axis < len(layer.shape):
                 return cls(axis % len(layer.shape))
             case PerGroup(size=size):
+                if len(layer.shape) != 2:
+                    note(layer.weight, f"a scale for each output channel: {granularity} is for matrices")
+                    return cls(output)
                 inner = 1 if layer.kind == "embedding" else layer.input_axis
                 return cls(output) if inner is None else cls(inner, min(size, layer.shape[inner]))
         raise RecipeError(f"{granularity}: {layer.weight} has shape {layer.shape}")
