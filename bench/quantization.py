@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ from gossamer.quantize import (
 )
 
 ROOT = Path(__file__).parents[1]
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 
 
 def shipped(graph: Graph) -> tuple[Engine, int]:
@@ -112,34 +113,30 @@ EFFICIENTNET: dict[str, Sequence[Pass]] = {
 }
 
 
-def efficientnet(options: argparse.Namespace) -> Rows:
+def efficientnet(options: argparse.Namespace) -> Iterator[Row]:
     """EfficientNet-Lite0, calibrated on every second photograph, tested on the others: agreement with float."""
     model = efficientnet_lite0()
     images, classes = photographs(options.photos)
     calib, test, truth = list(torch.split(images[::2], 10)), images[1::2], classes[1::2].numpy()
     graph = gs.trace(model, calib[0][:2]).eval()
     wanted = answers(Engine(lower(graph)), test, 10)
-    rows: Rows = [{"row": "float", "accuracy": 100 * float((wanted.argmax(1) == truth).mean())}]
+    yield {"row": "float", "accuracy": 100 * float((wanted.argmax(1) == truth).mean())}
     for name, passes in EFFICIENTNET.items():
-        if options.rows not in name:
-            continue
-        began, quantized = time.perf_counter(), graph
-        for each in passes:
-            quantized = each(quantized, gs.Task(calib=calib))
-        seconds = time.perf_counter() - began
-        engine, size = shipped(quantized)
-        rows.append(
-            {
-                "row": name,
-                **compared(wanted, answers(engine, test, 10), truth),
-                "bytes": size,
-                "seconds": seconds,
-            }
-        )
-        print(rows[-1], flush=True)
-    if options.rows not in "other tools":
-        return rows
-    return rows + against_peers(graph, [images[::2]], [test], wanted, truth, options)
+        if options.rows in name:
+            quantized, seconds = timed(graph, passes, calib)
+            engine, size = shipped(quantized)
+            found = compared(wanted, answers(engine, test, 10), truth)
+            yield {"row": name, **found, "bytes": size, "seconds": seconds}
+    if options.rows in "other tools":
+        yield from against_peers(graph, [images[::2]], [test], wanted, truth)
+
+
+def timed(graph: Graph, passes: Sequence[Pass], calib: Any) -> tuple[Graph, float]:
+    """The graph after the passes, and the seconds that they took."""
+    began = time.perf_counter()
+    for each in passes:
+        graph = each(graph, gs.Task(calib=calib))
+    return graph, time.perf_counter() - began
 
 
 def compared(wanted: Any, found: Any, truth: Any) -> dict[str, float]:
@@ -151,58 +148,42 @@ def compared(wanted: Any, found: Any, truth: Any) -> dict[str, float]:
 
 
 def against_peers(
-    graph: Graph,
-    calib: Sequence[Tensor],
-    test: Sequence[Tensor],
-    wanted: Any,
-    truth: Any,
-    options: argparse.Namespace,
-    score: Callable[[Any], dict[str, float]] | None = None,
-) -> Rows:
+    graph: Graph, calib: Sequence[Tensor], test: Sequence[Tensor], wanted: Any, truth: Any
+) -> Iterator[Row]:
     """The other tools on the same network and inputs, and ours for the clock: seconds, memory, quality."""
-    rows = []
     names = [item.name for item in graph.signature]
+    yield {"row": "gossamer (same clock)", **clock(graph, calib)}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         np.savez(place / "calib.npz", **{n: x.numpy() for n, x in zip(names, calib, strict=True)})
         np.savez(place / "test.npz", **{n: x.numpy() for n, x in zip(names, test, strict=True)})
         save(lower(graph), place / "net.onnx")
-        with suppress(Exception):
+        with suppress(Exception):  # where torch cannot, torchao's row says that the file is missing
             example = tuple(x[:1] for x in calib)
             torch.export.save(torch.export.export(graph, example, strict=False), place / "net.pt2")
-        for tool, package in (("onnxruntime", "onnxruntime"), ("nncf", "nncf"), ("torchao", "torchao")):
-            python = interpreter_with(package)
-            if python is None:
-                rows.append({"row": f"{tool}: not installed"})
-                continue
-            model = place / ("net.pt2" if tool == "torchao" else "net.onnx")
-            files = [str(place / name) for name in ("calib.npz", "test.npz", f"{tool}.npz")]
-            command = [
-                str(python),
-                str(Path(__file__).with_name("quantization_peers.py")),
-                tool,
-                str(model),
-                *files,
-            ]
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
-            if done.returncode:
-                last = (done.stderr.strip().splitlines() or ["failed"])[-1]
-                rows.append({"row": f"{tool}: {last[:160]}"})
-                continue
-            found = np.load(files[-1])
-            quality = score(found["outputs"]) if score else compared(wanted, found["outputs"], truth)
-            rows.append(
-                {
-                    "row": tool,
-                    **quality,
-                    "seconds": float(found["seconds"]),
-                    "megabytes": float(found["megabytes"]),
-                }
-            )
-            print(rows[-1], flush=True)
-    rows.append({"row": "gossamer (same clock)", **clock(graph, calib)})
-    return rows
+        for tool in ("onnxruntime", "nncf", "torchao"):
+            found = by_peer(tool, place)
+            if isinstance(found, str):
+                yield {"row": f"{tool}: {found}"}
+            else:
+                quality = compared(wanted, found["outputs"], truth)
+                clocked = {name: float(found[name]) for name in ("seconds", "megabytes")}
+                yield {"row": tool, **quality, **clocked}
+
+
+def by_peer(tool: str, place: Path) -> Any:
+    """What a tool wrote in its own interpreter; the reason where it could not."""
+    python = interpreter_with(tool)
+    if python is None:
+        return "not installed"
+    model = place / ("net.pt2" if tool == "torchao" else "net.onnx")
+    files = [str(place / name) for name in ("calib.npz", "test.npz", f"{tool}.npz")]
+    command = [python, str(Path(__file__).with_name("quantization_peers.py")), tool, str(model), *files]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["failed"])[-1][:160]
+    return np.load(files[-1])
 
 
 def clock(graph: Graph, calib: Sequence[Tensor]) -> dict[str, float]:
@@ -237,7 +218,7 @@ def spearman(a: Any, b: Any) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def sentence_encoder(options: argparse.Namespace) -> Rows:
+def sentence_encoder(options: argparse.Namespace) -> Iterator[Row]:
     """MiniLM: rank correlation of the similarities of all pairs of 160 sentences with those in float."""
     model, tokenizer = minilm()
     text = sentences()
@@ -249,25 +230,17 @@ def sentence_encoder(options: argparse.Namespace) -> Rows:
         vectors = np.concatenate([engine(**{n: x.numpy() for n, x in batch.items()}) for batch in test])
         return (vectors @ vectors.T)[pairs]
 
-    wanted, rows = similarities(Engine(lower(graph))), []
+    wanted = similarities(Engine(lower(graph)))
     for name, passes in MINILM.items():
-        if options.rows not in name:
-            continue
-        began, quantized = time.perf_counter(), graph
-        for each in passes:
-            quantized = each(quantized, gs.Task(calib=calib))
-        seconds = time.perf_counter() - began
-        engine, size = shipped(quantized)
-        rows.append(
-            {
+        if options.rows in name:
+            quantized, seconds = timed(graph, passes, calib)
+            engine, size = shipped(quantized)
+            yield {
                 "row": name,
                 "spearman": spearman(wanted, similarities(engine)),
                 "bytes": size,
                 "seconds": seconds,
             }
-        )
-        print(rows[-1], flush=True)
-    return rows
 
 
 def aware(options: argparse.Namespace) -> Rows:
@@ -370,7 +343,9 @@ def openvino_dense(dense: Graph, calib: Any, x: Any) -> dict[str, Any]:
     return {"row": "OpenVINO int8, dense", "milliseconds": float(done.stdout.split()[-1])}
 
 
-EXPERIMENTS: dict[str, tuple[Callable[[argparse.Namespace], Rows], Callable[[argparse.Namespace], str]]] = {
+EXPERIMENTS: dict[
+    str, tuple[Callable[[argparse.Namespace], Iterable[Row]], Callable[[argparse.Namespace], str]]
+] = {
     "small": (small_networks, lambda o: untrained(o, "lenet-5 MNIST", "residual MNIST")),
     "efficientnet": (
         efficientnet,
@@ -438,9 +413,12 @@ def main() -> None:
             print(f"{name}: {reason or 'measuring'}", file=sys.stderr, flush=True)
             if not reason:
                 held = results.get(name, {"rows": []})["rows"] if options.rows else []
-                results[name] = {"rows": merged(held, experiment(options)), "machine": here()}
-                options.results.parent.mkdir(parents=True, exist_ok=True)
-                options.results.write_text(json.dumps(results, indent=1) + "\n")
+                for row in experiment(options):
+                    print(row, flush=True)
+                    held = merged(held, [row])
+                    results[name] = {"rows": held, "machine": here()}
+                    options.results.parent.mkdir(parents=True, exist_ok=True)
+                    options.results.write_text(json.dumps(results, indent=1) + "\n")
             elif name not in results:
                 results[name] = {"rows": [], "reason": reason}
     write_page(results, ROOT / "docs/results/quantization.md")
