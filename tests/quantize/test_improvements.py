@@ -37,6 +37,7 @@ from gossamer.quantize import (
 )
 from gossamer.quantize.run import quantized_layers
 from gossamer.quantize.segments import block_segments, layer_segments
+from gossamer.report import write_diagnosis
 from gossamer.weights import Quantized, equal
 
 WEIGHTS_ONLY = Quantize(weights=Int(3), activations=None)
@@ -226,13 +227,16 @@ def test_mixed_precision_keeps_the_budget_and_the_sensitive_layer():
         MixedPrecision(bytes=10)(graph, task)
 
 
-def test_the_diagnosis_names_the_worst_layer(residual):
+def test_the_diagnosis_names_the_worst_layer(residual, tmp_path):
     graph, task, _ = residual
     bad = Quantize(overrides={"second.1": Int(2)})(graph, task)
     found = diagnose(bad, task)
     assert found.worst(1)[0].name == "second.1" and "AdaRound" in found.worst(1)[0].advice
     assert all(layer.alone_db >= found.worst(1)[0].alone_db for layer in found.layers)
     assert "second.1" in str(found) and found.histograms and set(found.histograms) == set(found.bounds)
+    write_diagnosis(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "second.1" in page and page.count("<svg") == len(found.histograms) and "nan" not in page
     good = diagnose(Quantize()(graph, task), task)
     assert good.output_db > found.output_db + 10
     with pytest.raises(RecipeError):

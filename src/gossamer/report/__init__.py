@@ -8,10 +8,12 @@ from __future__ import annotations
 from os import PathLike
 
 from gossamer.measure.records import Comparison
+from gossamer.quantize import Diagnosis
+from gossamer.report._diagnosis import render_diagnosis
 from gossamer.report._file import replace
 from gossamer.report._page import render
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "render_diagnosis", "write_diagnosis", "write_report"]
 
 
 def write_report(comparison: Comparison, path: str | PathLike[str]) -> None:
@@ -21,3 +23,11 @@ def write_report(comparison: Comparison, path: str | PathLike[str]) -> None:
     a file that stood there is then whole.
     """
     replace(path, render(comparison).encode())
+
+
+def write_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
+    """Write what :func:`gossamer.quantize.diagnose` found as a page: layers, advice, histograms with their ranges.
+
+    Raises :class:`gossamer.errors.SaveError` when the file cannot be written.
+    """
+    replace(path, render_diagnosis(diagnosis).encode())
