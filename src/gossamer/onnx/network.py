@@ -49,6 +49,8 @@ class Network(nn.Module):
         super().__init__()
         program = simplify(_with_free_batch(program))
         unknown = sorted({o.op for o in program.operations if o.domain or o.op not in OPERATORS})
+        if any(operation.op == "QuantizeLinear" for operation in program.operations):
+            raise UnsupportedError("this file is quantized already; start from the float file")
         if unknown:
             raise UnsupportedError(
                 f"passes cannot work on the operators {', '.join(unknown)} of an ONNX file; give the PyTorch model"
