@@ -14,7 +14,7 @@ from quantized_networks import NETWORKS, trained
 import gossamer as gs
 from gossamer import artifact
 from gossamer.engine import Engine
-from gossamer.errors import RecipeError, TaskError
+from gossamer.errors import InputError, RecipeError, TaskError
 from gossamer.graph import check, fingerprint, from_state, record, to_state
 from gossamer.onnx import lower, save
 from gossamer.quantize import (
@@ -218,6 +218,9 @@ def test_what_cannot_be_is_refused():
             wrong()
     with pytest.raises(TaskError):
         Quantize().check(graph, gs.Task())
+    for calib in ([torch.randn(2, 3, 8, 8)], [(inputs(2), inputs(2))], [{"y": inputs(2)}]):
+        with pytest.raises(InputError):
+            Quantize()(graph, gs.Task(calib=calib))
 
 
 def test_ranges_are_those_of_the_data():

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.utils import _pytree as pytree
 
 from gossamer._nested import to_device
+from gossamer.errors import InputError
 from gossamer.graph import Graph
 from gossamer.task import Task, calibration_inputs, device_of, modes_restored
 
@@ -56,8 +56,20 @@ def watch(
 
 
 def arguments_of(graph: Graph, inputs: Any) -> list[Tensor]:
-    """Inputs as a loader gives them, in the order of the graph's signature."""
+    """Inputs as a loader gives them, in the order of the graph's signature.
+
+    Raises InputError, by name, for inputs that the graph was not traced for.
+    """
     if isinstance(inputs, Mapping):
-        return [inputs[item.name] for item in graph.signature]
-    found: list[Tensor] = pytree.tree_leaves(inputs)
+        inputs = [inputs.get(item.name) for item in graph.signature]
+    found: list[Tensor] = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if len(found) != len(graph.signature):
+        names = ", ".join(item.name for item in graph.signature)
+        raise InputError(f"a batch to calibrate on has {len(found)} inputs; the network takes {names}")
+    for item, value in zip(graph.signature, found, strict=True):
+        if not item.accepts(value):
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(
+                f"calibration input {item.name!r} is {got}; the graph was traced for {item.sized(-1)} (-1: any batch)"
+            )
     return found
