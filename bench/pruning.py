@@ -39,6 +39,10 @@ def main(  # noqa: PLR0913 (the options of the command line)
     folder: Annotated[Path, typer.Option(help="baselines, checkpoints and graphs")] = OUT,
     data: Annotated[Path, typer.Option(help="folder of MNIST's IDX files")] = ROOT / "data" / "mnist",
     fashion: Annotated[Path, typer.Option(help="folder of Fashion-MNIST's")] = FASHION,
+    speed: Annotated[
+        bool, typer.Option(help="measure the kept networks in the Engine; on a quiet machine")
+    ] = False,
+    cpu_time: Annotated[bool, typer.Option(help="of the processes, where others use the machine")] = False,
     thrift: Annotated[int | None, typer.Option(help="at most so many epochs each, to try it out")] = None,
 ) -> None:
     """Run what is missing, and write the page."""
@@ -54,6 +58,8 @@ def main(  # noqa: PLR0913 (the options of the command line)
     lab = (device, folder, data, fashion, thrift)
     for batch in ([job for job in baseline_jobs(wanted) if job.key not in done], wanted):
         run_all(batch, lab, workers, results, seeds)
+    if speed:
+        add_speed(Lab(torch.device("cpu"), folder, data, fashion), results, cpu_time)
     if page:
         from pruning_page import write_page
 
@@ -77,6 +83,18 @@ def run_all(batch: list[Job], lab: tuple[Any, ...], workers: int, results: Path,
             print(
                 f"[{gone:5.0f} s] {number}/{len(batch)} {key}: {brief(outcome)} ({seconds:.0f} s)", flush=True
             )
+
+
+def add_speed(lab: Lab, results: Path, cpu_time: bool) -> None:
+    """Measure, and write latencies beside the errors of seed 0."""
+    from pruning_speed import measured
+
+    for dense in ("blocks/dense", "channels/dense"):
+        for key, speed in measured(lab, dense, cpu_time) if dense in lab.kept_graphs else ():
+            known = read(results)
+            known[f"{key}/0"] |= speed
+            write_json(results, known)
+            print(f"{key}: {brief(speed)}", flush=True)
 
 
 def start_worker(device: str, folder: Path, data: Path, fashion: Path, thrift: int | None) -> None:

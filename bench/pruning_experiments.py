@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pruning_lab import SUBJECTS, Lab, Subject
 
 import gossamer as gs
-from gossamer.graph import Graph, Pass
+from gossamer.graph import Graph, Pass, cost
 from gossamer.prune import (
     LAMP,
     NM,
@@ -19,20 +19,27 @@ from gossamer.prune import (
     OBS,
     SNIP,
     Allocation,
+    BatchNormScale,
     Blocks,
+    Budget,
     Chance,
+    Channels,
     Criterion,
+    DirectRemoval,
     Elements,
+    GeometricMedian,
     Global,
     GradientTimesWeight,
     Gradual,
     Granularity,
     GraSP,
     LayerAdaptive,
+    Macs,
     Magnitude,
     Movement,
     Prune,
     Reinitialize,
+    Scratch,
     Surgery,
     SynFlow,
     Taylor,
@@ -40,6 +47,7 @@ from gossamer.prune import (
     Wanda,
 )
 from gossamer.prune.schedules.lottery import with_masks_of
+from gossamer.recipe import Even, unroll
 from gossamer.train import Adam, AdamW, Constant, Cosine, Finetune, checkpointing, history
 
 Work = Callable[[Lab, int], dict[str, Any]]
@@ -339,6 +347,63 @@ def dense_residual(lab: Lab, seed: int) -> dict[str, Any]:
     return outcome
 
 
+# Channels, physically removed: half the multiply-accumulates.
+
+CHANNEL_CRITERIA: dict[str, Callable[[int], Criterion]] = {
+    "Taylor 1": lambda seed: Taylor(batches=64, seed=seed),
+    "magnitude L1": lambda seed: Magnitude(1.0),
+    "magnitude L2": lambda seed: Magnitude(2.0),
+    "OBD": lambda seed: OBD(batches=64, probes=1, seed=seed),
+    "geometric median": lambda seed: GeometricMedian(),
+    "batch norm's scale": lambda seed: BatchNormScale(),
+    "direct removal": lambda seed: DirectRemoval(loss=True),
+    "chance": lambda seed: Chance(seed),
+}
+
+
+@dataclass(frozen=True)
+class HalfTheMacs:
+    """The wide residual network with half its multiply-accumulates, in ``rounds`` rounds of Prune and Finetune.
+
+    ``how``: "fine-tuned", or the pruned architecture from new weights: "scratch-E", "scratch-B".
+    """
+
+    criterion: str
+    how: str = "fine-tuned"
+    rounds: int = 2
+    epochs: int = 20
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.criterion}, {self.how}"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline."""
+        subject = SUBJECTS["residual-32"]
+        dense, task = lab.baseline(subject, seed), lab.task(subject)
+        by = CHANNEL_CRITERIA[self.criterion](seed)
+        within = Uniform() if isinstance(by, Chance | GeometricMedian) else Global()
+        prune = Prune(1 - 0.5 ** (1 / self.rounds), Channels(), by, Budget(Macs(), within), least=0.1)
+        between = [fine_tuning(lab, 2, 1e-3, 0.02, seed)]
+        recipe: list[Pass] = (
+            [gs.Repeat(self.rounds, [prune, *between], Even())] if self.rounds > 1 else [prune]
+        )
+        last = {
+            "fine-tuned": fine_tuning(lab, self.epochs, 2e-3, 0.02, seed),
+            "scratch-E": Scratch(lab.short(subject.training(seed)), seed=1000 + seed),
+            "scratch-B": Scratch(lab.short(subject.training(seed)), cost(dense).macs, seed=1000 + seed),
+        }[self.how]
+        graph = run(lab, f"channels-{self.name}-{seed}", [*unroll([*recipe]), last], dense, task)
+        dense = lab.baseline(subject, seed)
+        outcome = lab.outcome(subject, graph) | {"dense": lab.error(subject, dense, "test")}
+        outcome["dense_macs"] = cost(dense).macs
+        if seed == 0 and self.how == "fine-tuned":
+            lab.keep(f"channels/{self.name}", graph)
+            lab.keep("channels/dense", dense)
+        return outcome
+
+
 def jobs(seeds: Sequence[int]) -> list[Job]:
     """All of them, the long ones first."""
     found: list[Job] = []
@@ -353,6 +418,9 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
         found += [
             Job("blocks", few.name, seed, few, ("residual",)) for few in (FewOfMany(2, 4), FewOfMany(1, 4))
         ]
+        halves = [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA]
+        halves += [HalfTheMacs("Taylor 1", how) for how in ("scratch-E", "scratch-B")]
+        found += [Job("channels", half.name, seed, half, ("residual-32",)) for half in halves]
         found += [Job("blocks", "dense", seed, dense_residual, ("residual",))]
     return found
 

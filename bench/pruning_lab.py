@@ -66,6 +66,16 @@ SUBJECTS = {
             0.02,
             1,
         ),
+        Subject(
+            "residual-32",
+            "residual CNN of twice the width, Fashion-MNIST",
+            "fashion",
+            lambda dropout: residual_cnn(32),
+            20,
+            4e-3,
+            0.02,
+            1,
+        ),
     )
 }
 

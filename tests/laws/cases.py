@@ -20,16 +20,19 @@ from gossamer.prune import (
     Budget,
     Chance,
     Channels,
+    CloseGates,
     DirectRemoval,
     EarlyBird,
     Elements,
     ErdosRenyi,
+    GateOpenness,
     GeometricMedian,
     Global,
     GradientTimesWeight,
     Gradual,
     GraSP,
     Heads,
+    HardConcrete,
     LayerAdaptive,
     Layers,
     Lottery,
@@ -37,6 +40,7 @@ from gossamer.prune import (
     Magnitude,
     Mask,
     Movement,
+    OpenGates,
     OpenMask,
     Parameters,
     Reinitialize,
@@ -99,6 +103,8 @@ PASSES = {
     "EarlyBird": EarlyBird(gs.Prune(0.6), gs.Finetune(epochs=2), window=1),
     "Reinitialize": Reinitialize(seed=3),
     "Scratch": Scratch(gs.Finetune(epochs=1)),
+    "OpenGates": OpenGates(0.2, overrides={"fc2": 0.4}),
+    "CloseGates": gs.Repeat(1, [OpenGates(0.4), CloseGates()]),
 }
 
 # ... and at strength zero.
@@ -112,6 +118,8 @@ NOTHING = {
     "Repeat": gs.Repeat(3, [gs.Prune(0.0)]),
     "Lottery": Lottery(gs.Prune(0.0), gs.Finetune(epochs=1)),
     "EarlyBird": EarlyBird(gs.Prune(0.0), gs.Finetune(epochs=0)),
+    "OpenGates": OpenGates(0.0),
+    "CloseGates": CloseGates(),
 }
 
 # Passes whose strength cannot be zero: what they do is done or not in the recipe.
@@ -134,6 +142,10 @@ WITHOUT_STRENGTH = {
 _COARSE = gs.Quantize(weights=Int(3))
 BEFORE = dict.fromkeys(("CorrectBias", "AdaRound", "ReconstructBlocks", "GPTQ"), _COARSE)
 
+# Passes that finish what another has begun: their example is a Repeat of both.
+AFTER_ANOTHER = {CloseGates}
+
+
 # The four parts of Prune: what, by which measure, how much from where, when. All of them work with all others.
 GRANULARITIES = [Elements(), NM(1, 4), Blocks(2, 4)]
 STRUCTURED = [Channels(round_to=1), Heads(), Layers()]  # these remove instead of masking
@@ -154,6 +166,7 @@ CRITERIA = [
     BatchNormScale(),
     LAMP(),
     DirectRemoval(loss=True),
+    GateOpenness(),
 ]
 ALLOCATIONS = [
     Uniform(),
@@ -178,6 +191,7 @@ SHAPE = (6, 5)
 TRANSFORMS = {
     "Mask": lambda: Mask(torch.arange(30).view(SHAPE) % 3 > 0),
     "OpenMask": lambda: OpenMask(torch.arange(30).view(SHAPE) % 3 > 0),
+    "HardConcrete": lambda: HardConcrete(torch.linspace(-3, 3, 30).view(SHAPE)).eval(),
     "SharedValues": lambda: SharedValues(torch.arange(30).view(SHAPE) % 4, torch.tensor([-0.5, 0.25, 1.5])),
     "FakeQuantize": lambda: FakeQuantize(
         torch.linspace(0.01, 0.02, 6), torch.zeros(6, dtype=torch.int32), -127, 127, 0, 0, "fixed"

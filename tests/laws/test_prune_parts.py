@@ -13,11 +13,13 @@ from gossamer.prune import (
     Allocation,
     BatchNormScale,
     Criterion,
+    GateOpenness,
     Global,
     Granularity,
     Lottery,
     Magnitude,
     Mask,
+    OpenGates,
     StdThreshold,
 )
 from gossamer.prune.schedules import Rewind
@@ -37,6 +39,17 @@ FAMILIES = [
 @pytest.fixture
 def graph():
     return gs.trace(network(), torch.randn(4, 20))
+
+
+def ready(graph, by):
+    """With the gates that a criterion of gates reads, each of another openness."""
+    if not isinstance(by, GateOpenness):
+        return graph
+    gated = OpenGates()(graph, task())
+    for name in NAMES:
+        gate = gs.graph.transforms(gated, name)[0].log_alpha
+        gate.data = torch.randn(gate.shape, generator=torch.Generator().manual_seed(1))
+    return gated.eval()
 
 
 def every(base):
@@ -61,6 +74,7 @@ def test_every_part_has_an_example(family, examples):
 
 @pytest.mark.parametrize("by", CRITERIA, ids=repr)
 def test_a_criterion_scores_every_group_and_mutates_nothing(graph, by):
+    graph = ready(graph, by)
     mark, chance = fingerprint(graph), torch.random.get_rng_state()
     found = [layer for layer in layers(graph) if layer.name == "fc1"]
     for granularity in GRANULARITIES:
@@ -79,7 +93,7 @@ def test_a_criterion_scores_every_group_and_mutates_nothing(graph, by):
 def test_every_criterion_prunes_at_every_granularity(graph, by, granularity):
     if granularity != GRANULARITIES[-1] and type(by).__name__ == "DirectRemoval":
         pytest.skip("a pass over the validation set for every weight")
-    pruned = prune(by=by, granularity=granularity, allocate=Global())(graph, task())
+    pruned = prune(by=by, granularity=granularity, allocate=Global())(ready(graph, by), task())
     weights = torch.cat([effective(pruned, name).flatten() for name in NAMES])
     assert int((weights == 0).sum()) == pytest.approx(
         0.6 * (320 if isinstance(by, BatchNormScale) else 384), abs=8

@@ -20,6 +20,7 @@ from gossamer.measure.records import (
     Stage,
     StepTime,
 )
+from gossamer.measure.resources import Bytes, EngineLatency
 from gossamer.measure.runtimes import (
     RUNTIMES,
     Gossamer,
@@ -33,8 +34,10 @@ from gossamer.measure.worker import Runner
 
 __all__ = [
     "RUNTIMES",
+    "Bytes",
     "Comparison",
     "DeepSparse",
+    "EngineLatency",
     "ExecuTorch",
     "Finish",
     "Gossamer",

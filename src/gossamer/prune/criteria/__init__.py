@@ -6,6 +6,7 @@ import pkgutil
 from .batch_norm import BatchNormScale, Slimming
 from .chance import Chance
 from .criterion import Criterion
+from .gates import GateOpenness
 from .geometric_median import GeometricMedian
 from .gradient import GradientTimesWeight
 from .grasp import GraSP
@@ -29,6 +30,7 @@ __all__ = [
     "Chance",
     "Criterion",
     "DirectRemoval",
+    "GateOpenness",
     "GeometricMedian",
     "GraSP",
     "GradientTimesWeight",
