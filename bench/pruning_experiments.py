@@ -47,7 +47,7 @@ from gossamer.prune import (
     Wanda,
 )
 from gossamer.prune.schedules.lottery import with_masks_of
-from gossamer.recipe import Even, unroll
+from gossamer.recipe import Full, unroll
 from gossamer.train import Adam, AdamW, Constant, Cosine, Finetune, checkpointing, history
 
 Work = Callable[[Lab, int], dict[str, Any]]
@@ -386,15 +386,13 @@ class HalfTheMacs:
         within = Uniform() if isinstance(by, Chance | GeometricMedian) else Global()
         prune = Prune(1 - 0.5 ** (1 / self.rounds), Channels(), by, Budget(Macs(), within), least=0.1)
         between = [fine_tuning(lab, 2, 1e-3, 0.02, seed)]
-        recipe: list[Pass] = (
-            [gs.Repeat(self.rounds, [prune, *between], Even())] if self.rounds > 1 else [prune]
-        )
+        recipe = [*unroll([gs.Repeat(self.rounds, [prune, *between], Full())])]
         last = {
             "fine-tuned": fine_tuning(lab, self.epochs, 2e-3, 0.02, seed),
             "scratch-E": Scratch(lab.short(subject.training(seed)), seed=1000 + seed),
             "scratch-B": Scratch(lab.short(subject.training(seed)), cost(dense).macs, seed=1000 + seed),
         }[self.how]
-        graph = run(lab, f"channels-{self.name}-{seed}", [*unroll([*recipe]), last], dense, task)
+        graph = run(lab, f"channels-{self.name}-{seed}", [*recipe, last], dense, task)
         dense = lab.baseline(subject, seed)
         outcome = lab.outcome(subject, graph) | {"dense": lab.error(subject, dense, "test")}
         outcome["dense_macs"] = cost(dense).macs

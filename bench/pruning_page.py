@@ -194,8 +194,8 @@ def channels_section(rows: Rows, folder: Path) -> str:
     dense = spread(next(iter(rows.values())), "dense")
     return f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
 
-Channels are removed from the graph in two rounds within one budget of multiply-accumulates, then 20 epochs. Dense: {dense}.
-*scratch-E* and *scratch-B*: the architecture that Taylor found, from new weights, for as many epochs and for as much
+Channels are removed from the graph in two rounds within a budget of multiply-accumulates, then 20 epochs. Dense:
+{dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new weights, for as many epochs and for as much
 arithmetic as the dense network had (Liu et al. 2019). Target: at most 0.3 points lost, and more than 1.6 times as fast.
 
 {table(columns, lines)}"""
