@@ -402,6 +402,13 @@ class HalfTheMacs:
         return outcome
 
 
+def sentence_heads(lab: Lab, seed: int) -> dict[str, Any]:
+    """Heads of MiniLM."""
+    from pruning_heads import heads
+
+    return heads(lab, seed)
+
+
 def jobs(seeds: Sequence[int]) -> list[Job]:
     """All of them, the long ones first."""
     found: list[Job] = []
@@ -416,6 +423,7 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
         found += [
             Job("blocks", few.name, seed, few, ("residual",)) for few in (FewOfMany(2, 4), FewOfMany(1, 4))
         ]
+        found += [Job("heads", "MiniLM", seed, sentence_heads)]
         halves = [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA]
         halves += [HalfTheMacs("Taylor 1", how) for how in ("scratch-E", "scratch-B")]
         found += [Job("channels", half.name, seed, half, ("residual-32",)) for half in halves]

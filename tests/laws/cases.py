@@ -47,6 +47,7 @@ from gossamer.prune import (
     RigL,
     Scratch,
     Sensitivity,
+    Similarity,
     StdThreshold,
     Surgery,
     SynFlow,
@@ -167,6 +168,7 @@ CRITERIA = [
     LAMP(),
     DirectRemoval(loss=True),
     GateOpenness(),
+    Similarity(),
 ]
 ALLOCATIONS = [
     Uniform(),

@@ -19,6 +19,7 @@ from gossamer.prune import (
     BatchNormScale,
     Blocks,
     Chance,
+    Channels,
     DirectRemoval,
     Elements,
     GeometricMedian,
@@ -28,6 +29,7 @@ from gossamer.prune import (
     Magnitude,
     Mask,
     Movement,
+    Similarity,
     SynFlow,
     Taylor,
     Wanda,
@@ -391,3 +393,61 @@ def test_n_of_m_along_the_inputs(shape):
             assert source[run != 0].min() >= (source[run == 0].max() if len(run) > 2 else 0)
     with pytest.raises(RecipeError, match="removes at most 0.5"):
         gs.Prune(0.6, granularity=NM(2, 4))
+
+
+class Chain(nn.Module):
+    """A convolution whose channels 1 and 4 do the same, with their norm, and a layer behind a flattening."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 6, 3)
+        self.norm = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6 * 9, 4)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+def test_duplicates_are_merged_exactly():
+    torch.manual_seed(3)
+    net = Chain().double().eval()
+    with torch.no_grad():
+        for tensor in (net.conv.weight, net.conv.bias, net.norm.weight, net.norm.bias, net.norm.running_mean):
+            tensor[4] = tensor[1]
+    x = torch.randn(5, 2, 5, 5, dtype=torch.float64)
+    graph = gs.trace(net, x)
+    prune = gs.Prune(1 / 6, Channels(round_to=1), Similarity(), overrides={"fc": 0.0})
+    smaller = prune(graph, gs.Task())
+    assert smaller.get_submodule("conv").weight.shape[0] == 5
+    assert torch.allclose(smaller.eval()(x), net(x), atol=1e-12)
+    plain = gs.Prune(1 / 6, Channels(round_to=1), Magnitude(), overrides={"fc": 0.0})(graph, gs.Task())
+    assert not torch.allclose(plain.eval()(x), net(x), atol=1e-3)
+
+
+def test_similarity_by_srinivas_and_babu():
+    """Two layers without norms: the saliency matrix by loops, and greedy removal from it."""
+    torch.manual_seed(6)
+    net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3)).double()
+    graph = gs.trace(net, torch.randn(2, 5, dtype=torch.float64))
+    incoming = torch.cat([net[0].weight, net[0].bias[:, None]], 1).detach()
+    outgoing = net[2].weight.detach()
+    left, order = set(range(7)), []
+    costs = {
+        (i, j): float(outgoing[:, j].square().mean() * (incoming[i] - incoming[j]).square().sum())
+        for i in range(7)
+        for j in range(7)
+        if i != j
+    }
+    while len(left) > 1:
+        _, unit = min((costs[i, j], j) for i in left for j in left if i != j)
+        left.remove(unit)
+        order.append(unit)
+    scores = Similarity().elements(graph, gs.Task(), ("0.weight",))["0.weight"].sum(1)
+    assert scores.argsort().tolist()[:6] == order
+    assert float(scores[order[0]]) == pytest.approx(min(costs.values()))
+    pruned = gs.Prune(3 / 7, Channels(round_to=1), Similarity(), overrides={"2": 0.0})(graph, gs.Task())
+    expected = outgoing.clone()
+    stays = sorted(set(range(7)) - set(order[:3]))
+    for unit in order[:3]:
+        expected[:, min(stays, key=lambda i: costs[i, unit])] += outgoing[:, unit]
+    close(pruned.get_submodule("2").weight.detach(), expected[:, stays])

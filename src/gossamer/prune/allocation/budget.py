@@ -68,9 +68,9 @@ class Parameters(Resource):
 class Budget(Allocation):
     """The least pruning by ``within`` that leaves the share 1 - amount of the resource ``of``.
 
-    Shares are of the network as it comes in: where groups are removed, not masked, of what earlier passes left. Found by
-    bisection: ``steps`` networks are pruned and their resource counted or measured. Where even the strongest
-    pruning does not reach the budget, that is what is done, and noted.
+    Shares are of the network as it comes in: where groups are removed, not masked, of what earlier passes left. Found
+    by bisection: ``steps`` networks are pruned and their resource counted or measured. Where even the strongest pruning
+    does not reach the budget, that is what is done, and noted.
     """
 
     of: Resource = Macs()

@@ -16,6 +16,7 @@ from .movement import Movement
 from .obd import OBD
 from .obs import OBS
 from .removal import DirectRemoval
+from .similarity import Similarity
 from .snip import SNIP
 from .synflow import SynFlow
 from .taylor import Taylor
@@ -36,6 +37,7 @@ __all__ = [
     "GradientTimesWeight",
     "Magnitude",
     "Movement",
+    "Similarity",
     "Slimming",
     "SynFlow",
     "Taylor",
