@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from gossamer.prune import (
     Criterion,
     DirectRemoval,
     Elements,
+    ErdosRenyi,
     GeometricMedian,
     Global,
     GradientTimesWeight,
@@ -40,6 +42,7 @@ from gossamer.prune import (
     Prune,
     Reinitialize,
     Scratch,
+    Sensitivity,
     Surgery,
     SynFlow,
     Taylor,
@@ -71,9 +74,10 @@ class Job:
 
 def run(lab: Lab, key: str, recipe: Sequence[Pass], graph: Graph, task: gs.Task) -> Graph:
     """The passes one after the other; killed, the trainings go on where they were."""
-    with checkpointing(lab.folder / "checkpoints", key.replace("/", "~"), seconds=60):
+    with checkpointing(lab.folder / "checkpoints", key.replace("/", "~"), seconds=60) as kept:
         for each in recipe:
             graph = each(graph, task)
+    kept.clear()
     return graph
 
 
@@ -274,6 +278,53 @@ class OneShot:
         return {"rows": rows, "dense": lab.error(subject, dense, "test")}
 
 
+# How much from where: the same criterion, magnitude, under every allocation.
+
+ALLOCATIONS: dict[str, Allocation] = {
+    "uniform": Uniform(),
+    "global": Global(),
+    "ERK": ErdosRenyi(),
+    "LAMP": LayerAdaptive(),
+    "sensitivity": Sensitivity(),
+    "budget of MACs": Budget(Macs()),
+}
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """One network, one allocation: at every share, the error at once and after fine-tuning."""
+
+    subject: str
+    allocation: str
+    epochs: int = 3
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.subject} {self.allocation}"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """Start from the baseline each time."""
+        subject = SUBJECTS[self.subject]
+        task, dense = lab.task(subject), lab.baseline(subject, seed)
+        cache = lab.folder / f"sensitivity-{self.subject}-{seed}.json"
+        allocate = ALLOCATIONS[self.allocation]
+        if isinstance(allocate, Sensitivity):
+            allocate = Sensitivity(cache=str(cache))
+        rows, found = {}, {}
+        for kept in KEPT[1:-1]:
+            pruned = Prune(1 - kept / 100, allocate=allocate)(dense, task)
+            at_once = lab.outcome(subject, pruned)
+            tuning = fine_tuning(lab, self.epochs, 1e-3, 0.0, seed)
+            tuned = run(lab, f"{self.name}-{kept}-{seed}", [tuning], pruned, task)
+            rows[f"{kept:g}"] = {"at_once": at_once["error"], "tuned": lab.error(subject, tuned, "test")}
+            rows[f"{kept:g}"]["kept"] = at_once["kept"]
+        if isinstance(allocate, Sensitivity):
+            (curves,) = json.loads(cache.read_text()).values()
+            found["curves"] = {"shares": list(allocate.shares), "increase": curves}
+        return {"rows": rows, "dense": lab.error(subject, dense, "test"), **found}
+
+
 # Patterns for speed.
 
 PATTERNS: dict[str, Granularity] = {
@@ -418,6 +469,8 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
         found += [Job("snip", each.name, seed, each) for each in SNIPS]
         shots = [OneShot(s, c, 3) for s in ("residual", "lenet-5") for c in CRITERIA]
         found += [Job("criteria", each.name, seed, each, (each.subject,)) for each in shots]
+        spread = [Allocated(s, a) for s in ("residual", "lenet-5") for a in ALLOCATIONS]
+        found += [Job("allocation", each.name, seed, each, (each.subject,)) for each in spread]
         patterns = [Pattern(pattern, removed) for pattern in PATTERNS for removed in (80.0, 90.0, 95.0)]
         found += [Job("blocks", each.name, seed, each, ("residual",)) for each in patterns]
         found += [

@@ -130,6 +130,27 @@ every 100 steps.
 ![Validation loss and error of tickets](pruning-lottery.svg)"""
 
 
+def side_by_side(rows: Rows, subject: str, what: str) -> str:
+    """A table of errors at once and after fine-tuning, by share kept."""
+    named = rows_of(rows, subject)
+    kept = list(next(iter(named.values()))[0]["rows"])
+    lines = []
+    for name, seeds in named.items():
+        cells = []
+        for share in kept:
+            at_once, tuned = (
+                statistics.fmean(seed["rows"][share][when] for seed in seeds) for when in ("at_once", "tuned")
+            )
+            cells.append(f"{at_once:.1f} / {tuned:.2f}")
+        lines.append([name, *cells])
+    return table([what, *(f"{share} %" for share in kept)], lines)
+
+
+def rows_of(rows: Rows, subject: str) -> Rows:
+    """Those of one network, without its name."""
+    return {n.removeprefix(f"{subject} "): seeds for n, seeds in rows.items() if n.startswith(f"{subject} ")}
+
+
 def criteria_section(rows: Rows, folder: Path) -> str:
     parts = ["## All criteria side by side"]
     parts.append(
@@ -137,27 +158,30 @@ def criteria_section(rows: Rows, folder: Path) -> str:
         "same share of every layer): at once / after three epochs of fine-tuning."
     )
     for subject in ("lenet-5", "residual"):
-        named = {
-            n.removeprefix(f"{subject} "): seeds for n, seeds in rows.items() if n.startswith(f"{subject} ")
-        }
-        if not named:
-            continue
-        kept = list(next(iter(named.values()))[0]["rows"])
-        lines = []
-        for criterion, seeds in named.items():
-            cells = []
-            for share in kept:
-                at_once, tuned = (
-                    statistics.fmean(seed["rows"][share][when] for seed in seeds)
-                    for when in ("at_once", "tuned")
-                )
-                cells.append(f"{at_once:.1f} / {tuned:.2f}")
-            lines.append([criterion, *cells])
-        dense = mean(next(iter(named.values())), "dense")
-        parts.append(f"### {subject} (dense: {dense:.2f} %)")
-        parts.append(table(["criterion", *(f"{share} %" for share in kept)], lines))
-        plots.criteria_curves(named, folder / f"pruning-criteria-{subject}.svg")
-        parts.append(f"![Error against share kept](pruning-criteria-{subject}.svg)")
+        named = rows_of(rows, subject)
+        if named:
+            dense = mean(next(iter(named.values())), "dense")
+            parts.append(f"### {subject} (dense: {dense:.2f} %)")
+            parts.append(side_by_side(rows, subject, "criterion"))
+            plots.criteria_curves(named, folder / f"pruning-criteria-{subject}.svg")
+            parts.append(f"![Error against share kept](pruning-criteria-{subject}.svg)")
+    return "\n\n".join(parts)
+
+
+def allocation_section(rows: Rows, folder: Path) -> str:
+    parts = ["## How much from where"]
+    parts.append(
+        "Magnitude under every allocation: test error in percent, at once / after three epochs. A budget is of MACs: "
+        "at 10 % a tenth of them is left, not a tenth of the weights."
+    )
+    for subject in ("lenet-5", "residual"):
+        named = rows_of(rows, subject)
+        if named:
+            parts += [f"### {subject}", side_by_side(rows, subject, "allocation")]
+        if named.get("sensitivity"):
+            curves = named["sensitivity"][0]["curves"]
+            plots.sensitivity_curves(curves, folder / f"pruning-sensitivity-{subject}.svg")
+            parts.append(f"![Loss against the share of one layer removed](pruning-sensitivity-{subject}.svg)")
     return "\n\n".join(parts)
 
 
@@ -224,6 +248,7 @@ loss: the first half of a sentence has to find its second half among 32.
 SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "lottery": lottery_section,
     "criteria": criteria_section,
+    "allocation": allocation_section,
     "blocks": blocks_section,
     "channels": channels_section,
     "heads": heads_section,
