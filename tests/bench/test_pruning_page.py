@@ -1,13 +1,7 @@
 """The page on pruning is written from any part of the results, and says what is reached."""
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-
 import pruning_page
+import pytest
 from pruning_experiments import baseline_jobs, jobs
 
 
