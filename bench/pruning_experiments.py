@@ -113,7 +113,7 @@ class Sparse:
         """Start from the baseline."""
         subject = dataclasses.replace(SUBJECTS[self.subject], dropout_pruned=self.dropout)
         prune = Prune(1 - self.kept / 100, allocate=self.allocate, least=0.001)
-        during = Gradual(prune, every=50) if self.schedule == "gradual" else Surgery(prune)
+        during = Gradual(prune, every=25) if self.schedule == "gradual" else Surgery(prune)
         train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed, during)
         dense = lab.baseline(subject, seed)
         sparse = run(lab, f"{self.name}-{seed}", [train], dense, lab.task(subject, self.shift))
@@ -188,7 +188,7 @@ class Steps:
             yield batch
 
 
-def lottery(lab: Lab, seed: int, iterations: int = 12_000) -> dict[str, Any]:
+def lottery(lab: Lab, seed: int, iterations: int = 10_000) -> dict[str, Any]:
     """Every round's ticket, and at three of them the same masks with new weights; and the one-shot ticket."""
     subject = SUBJECTS["lenet-300-100"]
     task = lab.task(subject, shift=0, batch=LOTTERY_BATCH)
@@ -343,7 +343,7 @@ class Pattern:
 
     pattern: str
     removed: float
-    epochs: int = 20
+    epochs: int = 12
 
     @property
     def name(self) -> str:
@@ -356,7 +356,7 @@ class Pattern:
         prune = Prune(
             self.removed / 100, PATTERNS[self.pattern], allocate=Global(), overrides={"stem": 0.0, "fc": 0.0}
         )
-        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=25))
         graph = run(
             lab, f"pattern-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject)
         )
@@ -372,7 +372,7 @@ class FewOfMany:
 
     n: int
     m: int
-    epochs: int = 20
+    epochs: int = 12
 
     @property
     def name(self) -> str:
@@ -383,7 +383,7 @@ class FewOfMany:
         """Start from the baseline."""
         subject = SUBJECTS["residual"]
         prune = Prune(1 - self.n / self.m, NM(self.n, self.m), overrides={"stem": 0.0, "fc": 0.0})
-        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=25))
         graph = run(lab, f"nm-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject))
         return lab.outcome(subject, graph)
 
@@ -422,7 +422,7 @@ class HalfTheMacs:
     criterion: str
     how: str = "fine-tuned"
     rounds: int = 2
-    epochs: int = 20
+    epochs: int = 15
 
     @property
     def name(self) -> str:
@@ -462,9 +462,8 @@ def sentence_heads(lab: Lab, seed: int) -> dict[str, Any]:
 
 def jobs(seeds: Sequence[int]) -> list[Job]:
     """All of them, the long ones first."""
-    found: list[Job] = []
+    found = [Job("lottery", "LeNet-300-100", seed, lottery) for seed in seeds]
     for seed in seeds:
-        found += [Job("lottery", "LeNet-300-100", seed, lottery)]
         found += [Job("sparse", each.name, seed, each, (each.subject,)) for each in SPARSE]
         found += [Job("snip", each.name, seed, each) for each in SNIPS]
         shots = [OneShot(s, c, 3) for s in ("residual", "lenet-5") for c in CRITERIA]

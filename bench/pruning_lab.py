@@ -23,7 +23,7 @@ from gossamer.task import Task
 from gossamer.train import AdamW, Cosine, Finetune, checkpointing, load_state, save_state
 
 ROOT = Path(__file__).parents[1]
-BATCH = 128
+BATCH = 256
 FASHION = "dataset-fashion-mnist"  # the Debian package
 
 
@@ -61,8 +61,8 @@ SUBJECTS = {
             "residual CNN, Fashion-MNIST",
             "fashion",
             lambda dropout: residual_cnn(),
-            20,
-            4e-3,
+            15,
+            5e-3,
             0.02,
             1,
         ),
@@ -71,8 +71,8 @@ SUBJECTS = {
             "residual CNN of twice the width, Fashion-MNIST",
             "fashion",
             lambda dropout: residual_cnn(32),
-            20,
-            4e-3,
+            15,
+            5e-3,
             0.02,
             1,
         ),

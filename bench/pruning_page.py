@@ -195,7 +195,7 @@ def blocks_section(rows: Rows, folder: Path) -> str:
     columns = ["pattern and share removed", "kept", "test error", *(["Engine, ms"] if timed else [])]
     text = f"""## Blocks for speed: residual CNN on Fashion-MNIST
 
-Magnitude, one threshold, removed within 20 epochs; the stem and the last layer stay whole. *a x b*: a neighbouring
+Magnitude, one threshold, removed within 12 epochs; the stem and the last layer stay whole. *a x b*: a neighbouring
 outputs of b neighbouring inputs; *1x4 over r*: the Engine's cell of bytes, shared by r outputs.
 
 {table(columns, lines)}"""
@@ -218,7 +218,7 @@ def channels_section(rows: Rows, folder: Path) -> str:
     dense = spread(next(iter(rows.values())), "dense")
     return f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
 
-Channels are removed from the graph in two rounds within a budget of multiply-accumulates, then 20 epochs. Dense:
+Channels are removed from the graph in two rounds within a budget of multiply-accumulates, then 15 epochs. Dense:
 {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new weights, for as many epochs and for
 as much arithmetic as the dense network had (Liu et al. 2019). Target: at most 0.3 points lost, over 1.6 times as fast.
 
