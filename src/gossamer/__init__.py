@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from gossamer.quantize import PerTensor as PerTensor
     from gossamer.quantize import Quantize as Quantize
     from gossamer.recipe import Repeat as Repeat
-    from gossamer.recipe_file import load_recipe as load_recipe
     from gossamer.result import Result as Result
     from gossamer.result import compress as compress
+    from gossamer.result import load_recipe as load_recipe
     from gossamer.result import save as save
     from gossamer.task import Task as Task
     from gossamer.train import Finetune as Finetune
@@ -59,7 +59,7 @@ _HOMES = {
     "channel_groups": "gossamer.graph",
     "compress": "gossamer.result",
     "load": "gossamer.artifact:read",
-    "load_recipe": "gossamer.recipe_file",
+    "load_recipe": "gossamer.result",  # which knows all parts of recipes, those that measure too
     "metrics": "gossamer",
     "put_back": "gossamer.graph",
     "save": "gossamer.result",

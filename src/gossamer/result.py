@@ -35,6 +35,7 @@ from gossamer.graph import (
 from gossamer.measure import Comparison, compare
 from gossamer.onnx import lower
 from gossamer.recipe import unroll
+from gossamer.recipe_file import load_recipe as load_recipe  # to be had where all parts of a recipe are known
 from gossamer.report import write_report
 from gossamer.task import Task, evaluate_with, example_inputs
 from gossamer.train import Checkpoints, checkpointing, load_state, save_state

@@ -126,5 +126,5 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_the_recipes_of_the_repository_can_be_read(path):
     assert RECIPES
-    recipe = load_recipe(path)
+    recipe = gs.load_recipe(path)
     assert parse_recipe(dump_recipe(recipe)) == recipe
