@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from pruning_lab import SUBJECTS, Lab, Subject
 
 import gossamer as gs
-from gossamer.graph import Graph, Pass, cost
+from gossamer.graph import Graph, Pass, cost, effective, layers
 from gossamer.prune import (
     LAMP,
     NM,
@@ -49,7 +50,7 @@ from gossamer.prune import (
     Uniform,
     Wanda,
 )
-from gossamer.prune.schedules.lottery import with_masks_of
+from gossamer.prune.prune import apply_mask
 from gossamer.recipe import Full, unroll
 from gossamer.train import Adam, AdamW, Constant, Cosine, Finetune, checkpointing, history
 
@@ -188,6 +189,14 @@ class Steps:
             yield batch
 
 
+def under_masks_of(start: Graph, pruned: Graph) -> Graph:
+    """A copy of ``start`` with the zeros of ``pruned``."""
+    ticket = copy.deepcopy(start)
+    for layer in layers(start):
+        apply_mask(ticket, layer.weight, effective(pruned, layer.weight) != 0, quietly=True)
+    return ticket
+
+
 def lottery(lab: Lab, seed: int, iterations: int = 10_000) -> dict[str, Any]:
     """Every round's ticket, and at three of them the same masks with new weights; and the one-shot ticket."""
     subject = SUBJECTS["lenet-300-100"]
@@ -214,11 +223,11 @@ def lottery(lab: Lab, seed: int, iterations: int = 10_000) -> dict[str, Any]:
     for round_ in range(1, LOTTERY_ROUNDS + 1):
         after = trained(f"ticket {round_ - 1}", ticket) if round_ > 1 else whole
         hidden, last = 0.8**round_, 0.9**round_
-        ticket = with_masks_of(start, Prune(1 - hidden, overrides={"fc3": 1 - last})(after, task))
+        ticket = under_masks_of(start, Prune(1 - hidden, overrides={"fc3": 1 - last})(after, task))
         if round_ in (3, 7, 15):
-            trained(f"reinit {round_}", with_masks_of(Reinitialize(1000 + seed)(start, task), ticket))
+            trained(f"reinit {round_}", under_masks_of(Reinitialize(1000 + seed)(start, task), ticket))
             once = Prune(1 - hidden, overrides={"fc3": 1 - last})(whole, task)
-            trained(f"one-shot {round_}", with_masks_of(start, once))
+            trained(f"one-shot {round_}", under_masks_of(start, once))
     trained(f"ticket {LOTTERY_ROUNDS}", ticket)
     return found
 

@@ -14,12 +14,14 @@ from gossamer.graph import cost, effective, original, record, transforms
 from gossamer.prune import (
     SET,
     SNIP,
+    Blocks,
     Chance,
     EarlyBird,
     ErdosRenyi,
     Global,
     Gradual,
     Lottery,
+    Magnitude,
     Mask,
     OpenMask,
     Reinitialize,
@@ -273,6 +275,30 @@ def test_pruning_at_initialization_is_a_recipe(graph, task):
     recipe = [gs.Prune(0.9, by=SNIP(batches=4), allocate=Global()), train(epochs=2), gs.Cluster(bits=3)]
     result = gs.compress(network, task, recipe)
     assert share(result.graph) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [Surgery, SET, RigL], ids=lambda kind: kind.__name__)
+def test_groups_come_and_go_whole(graph, task, kind):
+    """Blocks stay blocks at every step."""
+    watch = Watch()
+    prune = dataclasses.replace(
+        PRUNE, granularity=Blocks(4, 2), by=Chance() if kind is not Surgery else Magnitude()
+    )
+    Finetune(4, Adam(lr=0.03), during=(kind(prune, every=2), watch))(graph, task)
+    for masks in watch.seen:
+        blocks = masks["fc1.weight"].view(4, 4, 5, 2).permute(0, 2, 1, 3).reshape(20, 8)
+        assert bool((blocks.all(1) | ~blocks.any(1)).all())
+    assert sum(came for _, came in changes(watch.seen)) > 0
+
+
+def test_what_removes_is_not_for_the_middle_of_a_training(graph, task):
+    for kind in (Gradual, Surgery, SET):
+        with pytest.raises(RecipeError, match="alternate instead"):
+            train(kind(gs.Prune(0.5, gs.Channels()))).check(graph, task)
+    ticket = Lottery(gs.Prune(0.5, gs.Channels()), train(epochs=1), rounds=2, train_ticket=False)(graph, task)
+    assert tuple(original(ticket, "fc1.weight").shape) == (8, 10)
+    rows = original(graph, "fc1.weight").tolist()
+    assert all(row in rows for row in original(ticket, "fc1.weight").tolist())
 
 
 def test_settings_that_make_no_sense():

@@ -88,9 +88,9 @@ class Prune(Pass):
             )
             return pruned
         self.by.compensate(pruned, task, masks_of(groups, kept))
-        return self._without(pruned, groups, kept)
+        return self.without(pruned, groups, kept)
 
-    def _without(self, graph: Graph, groups: Sequence[Groups], kept: Kept, quietly: bool = False) -> Graph:
+    def without(self, graph: Graph, groups: Sequence[Groups], kept: Kept, quietly: bool = False) -> Graph:
         """``graph``, which may be changed, without what is not kept."""
         smaller = self.granularity.removed(graph, groups, kept)
         if smaller is not None:
@@ -115,7 +115,7 @@ class Prune(Pass):
             return {each.name: each.settled(kept[each.name], scores[each.name]) for each in groups}
 
         def apply(kept: Kept) -> Graph:
-            return self._without(copy.deepcopy(graph), groups, settled(kept), quietly=True)
+            return self.without(copy.deepcopy(graph), groups, settled(kept), quietly=True)
 
         named = {each.name: each for each in groups}
         candidates = Candidates(graph, task, named, scores, amounts, own, self.least, apply)

@@ -15,7 +15,7 @@ from gossamer.train import Cubic, During, Moment, Ramp
 
 from ..mask import Mask
 from ..prune import Prune
-from .masking import decide, mask_of, pruned_weights, put_masks
+from .masking import decide, mask_of, pruned_weights, put_masks, require_masks
 
 
 @final
@@ -39,6 +39,7 @@ class Gradual(During):
 
     def check(self, graph: Graph, task: Task) -> None:
         """See :class:`During`."""
+        require_masks(self.prune)
         self.prune.check(graph, task)
 
     def begin(self, network: Graph, task: Task) -> None:

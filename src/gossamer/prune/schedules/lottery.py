@@ -12,15 +12,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import final
 
-import torch
-
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Pass, layers, original, transforms
+from gossamer.graph import Graph, Pass
 from gossamer.task import Task
 from gossamer.train import Finetune, Geometric, Ramp
 
-from ..mask import Mask
-from ..prune import Prune, apply_mask
+from ..prune import Prune
 from .scratch import Reinitialize
 
 
@@ -29,7 +26,7 @@ class Rewind(abc.ABC):
 
     @abc.abstractmethod
     def start(self, graph: Graph, task: Task, train: Finetune) -> Graph:
-        """The network with those weights; ``graph`` is the one before any training."""
+        """The network with those weights; ``graph`` is the one before any training, or for new ones the ticket."""
 
 
 @final
@@ -101,28 +98,11 @@ class Lottery(Pass):
             return self.prune(graph, task)  # which says that there is nothing to do
         ramp = self.ramp or Geometric(1 - self.prune.amount)
         back = ToStart() if isinstance(self.rewind, ToRandom) else self.rewind
-        start = back.start(graph, task, self.train)
-        ticket = start
+        ticket = back.start(graph, task, self.train)
         for round_ in range(1, self.rounds + 1):
-            trained = self.train(ticket, task)
-            pruned = self.prune.at(ramp.strength(round_ / self.rounds))(trained, task)
-            ticket = with_masks_of(start, pruned)
+            prune = self.prune.at(ramp.strength(round_ / self.rounds))
+            groups, kept = prune.decide(self.train(ticket, task), task)
+            ticket = prune.without(copy.deepcopy(ticket), groups, kept)
         if isinstance(self.rewind, ToRandom):
-            ticket = with_masks_of(self.rewind.start(graph, task, self.train), ticket)
+            ticket = self.rewind.start(ticket, task, self.train)
         return self.train(ticket, task) if self.train_ticket else ticket
-
-
-@torch.no_grad()
-def with_masks_of(start: Graph, pruned: Graph) -> Graph:
-    """A copy of ``start`` under the masks of ``pruned``."""
-    ticket = copy.deepcopy(start)
-    for layer in layers(pruned):
-        for transform in transforms(pruned, layer.weight):
-            if isinstance(transform, Mask):
-                apply_mask(
-                    ticket,
-                    layer.weight,
-                    transform.kept.to(original(ticket, layer.weight).device),
-                    quietly=True,
-                )
-    return ticket

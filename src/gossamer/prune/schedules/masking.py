@@ -8,11 +8,29 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from gossamer.graph import Graph, add_transform, layers, original, replace_transform, transforms
+from gossamer.errors import RecipeError
+from gossamer.graph import Graph, add_transform, layers, original, record, replace_transform, transforms
 from gossamer.task import Task
 
+from ..granularity import Granularity, Groups
 from ..mask import Mask
 from ..prune import Prune, masks_of
+
+
+def require_masks(prune: Prune) -> None:
+    """Raise RecipeError for a granularity that removes: a training cannot change the shapes that it trains."""
+    if type(prune.granularity).removed is not Granularity.removed:
+        raise RecipeError(
+            f"{prune.granularity} removes what it prunes, which a training cannot do on its way; alternate instead: "
+            "Repeat(n, [Prune(...), Finetune(...)])"
+        )
+
+
+def groups_of(prune: Prune, network: Graph) -> list[Groups]:
+    """The groups that ``prune`` works on."""
+    weights = set(pruned_weights(prune, network))
+    with record():  # what cannot be divided was said when the training began
+        return prune.granularity.groups(network, [x for x in layers(network) if x.weight in weights])
 
 
 def pruned_weights(prune: Prune, network: Graph) -> list[str]:

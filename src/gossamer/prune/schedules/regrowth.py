@@ -20,17 +20,18 @@ from gossamer.graph import Graph, original
 from gossamer.task import Task
 from gossamer.train import During, Moment
 
+from ..granularity import Groups
 from ..mask import Mask, OpenMask
 from ..prune import Prune
-from .masking import decide, mask_of, pruned_weights, put_masks
+from .masking import decide, groups_of, mask_of, pruned_weights, put_masks, require_masks
 
 
 @dataclass(frozen=True)
 class Regrowth(During):
     """``prune`` before the first step; then, every ``every`` steps until ``stop``, connections move.
 
-    In each layer the share ``fraction`` of what is kept, falling by a cosine to zero at ``stop``, goes (the least
-    |w|), and as many of those that were out come in, from zero and without memory in the optimizer: the number of
+    In each layer the share ``fraction`` / 2 (1 + cos(pi t / ``stop``)) of the groups that are kept goes (the least sum
+    of |w|), and as many of those that were out come in, from zero and without memory in the optimizer: the number of
     weights of each layer never changes. For a network that is not trained yet: ``Prune(0.95, by=Chance(),
     allocate=ErdosRenyi())``. Raises RecipeError for settings out of range.
     """
@@ -46,10 +47,11 @@ class Regrowth(During):
 
     @abc.abstractmethod
     def worth(self, gradient: Tensor, generator: torch.Generator) -> Tensor:
-        """By which connections that are out are chosen, of the shape of ``gradient``; the largest come in."""
+        """What groups are worth, (groups,), given the sums of their |gradient|; the best that are out come in."""
 
     def check(self, graph: Graph, task: Task) -> None:
         """See :class:`During`."""
+        require_masks(self.prune)
         self.prune.check(graph, task)
 
     def begin(self, network: Graph, task: Task) -> None:
@@ -59,56 +61,58 @@ class Regrowth(During):
         for name, kept in masks.items():
             mask_of(network, name).logical_and_(kept)
 
+    @torch.no_grad()
     def after_gradients(self, moment: Moment) -> None:
         """See :class:`During`."""
-        moves = moment.step % self.every == 0 and moment.step < self.stop * moment.steps
-        share = self.fraction / 2 * (1 + math.cos(math.pi * moment.step / (self.stop * moment.steps)))
-        generator = moment.generator()
-        for name in pruned_weights(self.prune, moment.network):
-            weight = original(moment.network, name)
-            if weight.grad is None:
-                continue
-            if moves:
-                self._move(moment, name, weight, share, generator)
-            weight.grad.masked_fill_(~mask_of(moment.network, name), 0)
+        network = moment.network
+        if moment.step % self.every == 0 and moment.step < self.stop * moment.steps:
+            share = self.fraction / 2 * (1 + math.cos(math.pi * moment.step / (self.stop * moment.steps)))
+            generator = moment.generator()
+            for groups in groups_of(self.prune, network):
+                self._move(moment, groups, share, generator)
+        for name in pruned_weights(self.prune, network):
+            gradient = original(network, name).grad
+            if gradient is not None:
+                gradient.masked_fill_(~mask_of(network, name), 0)
 
     def end(self, network: Graph) -> None:
         """See :class:`During`."""
         put_masks(network, pruned_weights(self.prune, network), Mask)
 
-    @torch.no_grad()
-    def _move(
-        self, moment: Moment, name: str, weight: Tensor, share: float, generator: torch.Generator
-    ) -> None:
-        kept = mask_of(moment.network, name)
-        assert weight.grad is not None  # asked by the caller
+    def _move(self, moment: Moment, groups: Groups, share: float, generator: torch.Generator) -> None:
+        weights = {name: original(moment.network, name) for name in groups.weights}
+        gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+        kept = groups.gather({name: mask_of(moment.network, name) for name in weights}).any(1)
         count = min(int(share * int(kept.sum())), int((~kept).sum()))
-        if not count:
+        if not count or len(gradients) < len(weights):
             return
-        weakest = _least(weight.abs().masked_fill(~kept, torch.inf), count)
-        worth = self.worth(weight.grad, generator).to(weight.device)
+        sizes, slopes = groups.gather(weights).abs().sum(1), groups.gather(gradients).abs().sum(1)
+        weakest = _least(sizes.masked_fill(~kept, torch.inf), count)
+        worth = self.worth(slopes, generator).to(slopes.device)
         growing = _least((-worth).masked_fill(kept, torch.inf), count)
-        weight.masked_fill_(growing, 0)
-        moment.forget(weight, growing)
-        kept.copy_((kept & ~weakest) | growing)
+        for name, grown in groups.spread(growing).items():
+            weights[name].masked_fill_(grown, 0)
+            moment.forget(weights[name], grown)
+        for name, mask in groups.spread((kept & ~weakest) | growing).items():
+            mask_of(moment.network, name).copy_(mask)
 
 
 def _least(values: Tensor, count: int) -> Tensor:
     """Where the ``count`` least values are, bool."""
-    chosen = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
-    chosen[values.flatten().argsort(stable=True)[:count]] = True
-    return chosen.view(values.shape)
+    chosen = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    chosen[values.argsort(stable=True)[:count]] = True
+    return chosen
 
 
 @final
 @dataclass(frozen=True)
 class RigL(Regrowth):
-    """Connections come in where the gradient is largest (the magnitude of d loss / d weight at zero)."""
+    """Connections come in where |d loss / d weight|, at zero, is largest."""
 
     def worth(self, gradient: Tensor, generator: torch.Generator) -> Tensor:
         """See :class:`Regrowth`."""
         del generator
-        return gradient.abs()
+        return gradient
 
 
 @final

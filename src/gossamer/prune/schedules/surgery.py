@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
+from torch import Tensor
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, original, record
+from gossamer.graph import Graph, record
 from gossamer.task import Task
 from gossamer.train import Cubic, During, Moment, Ramp
 
 from ..mask import Mask, OpenMask
-from ..prune import Prune
-from .masking import decide, mask_of, masks_open, pruned_weights, put_masks
+from ..prune import Prune, masks_of
+from .masking import mask_of, masks_open, pruned_weights, put_masks, require_masks
 
 
 @final
@@ -26,10 +27,11 @@ class Surgery(During):
     """Every ``every`` steps, until the share ``stop`` of the training, what is kept is decided anew; all weights train.
 
     Weights that are removed keep their value and follow the gradient (equation 4), so that they may grow back. With t
-    the least magnitude that ``prune`` would keep in a layer, a weight below a = (1 - ``margin``) t goes, one above
-    b = (1 + ``margin``) t comes (back), between them everything stays as it is (equation 3). The paper has t from a
-    layer's mean and deviation; from a share, what is left is what was asked for: the amounts rise by ``ramp`` over the
-    share ``rise`` of the training, and the last decision has no margin. Raises RecipeError for settings out of range.
+    the least score (magnitude) that ``prune`` would keep in a layer, a group below a = (1 - ``margin``) t goes, one
+    above b = (1 + ``margin``) t comes (back), between them everything stays as it is (equation 3). The paper has t from
+    a layer's mean and deviation; from a share, what is left is what was asked for: the amounts rise by ``ramp`` over
+    the share ``rise`` of the training, and the last decision has no margin. Raises RecipeError for settings out of
+    range.
     """
 
     prune: Prune
@@ -52,6 +54,7 @@ class Surgery(During):
 
     def check(self, graph: Graph, task: Task) -> None:
         """See :class:`During`."""
+        require_masks(self.prune)
         self.prune.check(graph, task)
 
     def begin(self, network: Graph, task: Task) -> None:
@@ -75,12 +78,19 @@ class Surgery(During):
     @torch.no_grad()
     def _operate(self, prune: Prune, moment: Moment, margin: float) -> None:
         network = moment.network
-        weights = pruned_weights(prune, network)
-        with masks_open(network, weights) as before, record():
-            wanted = decide(prune, network, moment.task)
-        for name, kept in wanted.items():
-            size = original(network, name).abs()
-            least = torch.where(kept, size, torch.inf).min()
+        with masks_open(network, pruned_weights(prune, network)) as before, record():
+            groups, kept = prune.decide(network, moment.task)
             if margin:
-                kept = (size >= (1 + margin) * least) | (before[name] & (size >= (1 - margin) * least))
-            mask_of(network, name).copy_(kept)
+                scores = prune.by.scores(network, moment.task, groups)
+                for each in groups:
+                    held = each.gather(before).any(1)
+                    kept[each.name] = _with_margin(scores[each.name], kept[each.name], held, margin)
+        for name, mask in masks_of(groups, kept).items():
+            mask_of(network, name).copy_(mask)
+
+
+def _with_margin(scores: Tensor, kept: Tensor, held: Tensor, margin: float) -> Tensor:
+    """Equation 3, with the least score that is kept as threshold; ``held``: what was kept before."""
+    least = torch.where(kept, scores, torch.inf).min()
+    band = margin * least.abs()
+    return (scores >= least + band) | (held & (scores >= least - band))
