@@ -92,8 +92,9 @@ def add_speed(lab: Lab, results: Path, cpu_time: bool) -> None:
     for dense in ("blocks/dense", "channels/dense"):
         for key, speed in measured(lab, dense, cpu_time) if dense in lab.kept_graphs else ():
             known = read(results)
-            known[f"{key}/0"] |= speed
-            write_json(results, known)
+            if f"{key}/0" in known:
+                known[f"{key}/0"] |= speed
+                write_json(results, known)
             print(f"{key}: {brief(speed)}", flush=True)
 
 

@@ -31,13 +31,11 @@ def measured(lab: Lab, dense: str, cpu_time: bool = False) -> Iterator[tuple[str
         key: graph for key, graph in lab.kept_graphs.items() if key.split("/")[0] == dense.split("/")[0]
     }
     images = lab.data(SUBJECTS["residual"].data).train.inputs.cpu().numpy()
-    found: dict[str, dict[str, float]] = {key: {} for key in graphs}
     with tempfile.TemporaryDirectory() as folder:
         for precision, prefix in (("fp32", ""), ("int8", "int8_")):
             paths = {k: write(g, Path(folder), k, precision, images) for k, g in graphs.items()}
-            for key, (milliseconds, ratio) in raced(paths, dense, images[:1], cpu_time).items():
-                found[key] |= {f"{prefix}milliseconds": milliseconds, f"{prefix}speedup": ratio}
-    yield from found.items()
+            for key, (milliseconds, ratio) in raced(paths, dense, images[:1], cpu_time):
+                yield key, {f"{prefix}milliseconds": milliseconds, f"{prefix}speedup": ratio}
 
 
 def write(graph: Graph, folder: Path, key: str, precision: str, images: Array) -> Path:
@@ -77,15 +75,14 @@ def quantize(source: Path, path: Path, images: Array) -> None:
 
 def raced(
     paths: Mapping[str, Path], dense: str, image: Array, cpu_time: bool
-) -> dict[str, tuple[float, float]]:
+) -> Iterator[tuple[str, tuple[float, float]]]:
     """Median milliseconds, and the dense network's time over it, from races of a few with the dense one."""
     others = [key for key in paths if key != dense]
-    found: dict[str, tuple[float, float]] = {}
     for start in range(0, len(others), AT_A_TIME):
         keys: Sequence[str] = [dense, *others[start : start + AT_A_TIME]]
         runners = [Runner(Gossamer, paths[key], (image,), label=key, cpu_time=cpu_time) for key in keys]
-        reference, *finishes = (finish.latency for finish in race(runners))
-        found.setdefault(dense, (reference.median_ms, 1.0))
+        reference, *finishes = (finish.latency for finish in race(runners, runs=400))
+        if start == 0:
+            yield dense, (reference.median_ms, 1.0)
         for key, latency in zip(keys[1:], finishes, strict=True):
-            found[key] = (latency.median_ms, speedup(reference, latency).median)
-    return found
+            yield key, (latency.median_ms, speedup(reference, latency).median)
