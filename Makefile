@@ -22,7 +22,7 @@ bench-quantization:      ## post-training and quantization-aware, against other 
 bench-engine:            ## the Engine against every CPU runtime that installs (scripts/peers installs them; about half an hour)
 	@scripts/bench engine
 
-bench-pruning:           ## pruning on full MNIST and Fashion-MNIST, five seeds (hours on two cores; a GPU: --device cuda --workers 16)
+bench-pruning:           ## pruning on full MNIST and Fashion-MNIST, three seeds (hours; each part that is done stays done)
 	@scripts/bench pruning --speed
 
 clean:

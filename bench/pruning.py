@@ -33,7 +33,7 @@ def main(  # noqa: PLR0913 (the options of the command line)
     only: Annotated[list[str] | None, typer.Option(help="experiments to run; all by default")] = None,
     device: str = "cpu",
     workers: int = 1,
-    seeds: Annotated[int, typer.Option(help="how many")] = 5,
+    seeds: Annotated[int, typer.Option(help="how many")] = 3,
     results: Annotated[Path, typer.Option(help="where outcomes are added")] = RESULTS,
     page: Annotated[bool, typer.Option(help="write the page and its plots")] = True,
     folder: Annotated[Path, typer.Option(help="baselines, checkpoints and graphs")] = OUT,

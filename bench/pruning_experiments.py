@@ -114,7 +114,7 @@ class Sparse:
         """Start from the baseline."""
         subject = dataclasses.replace(SUBJECTS[self.subject], dropout_pruned=self.dropout)
         prune = Prune(1 - self.kept / 100, allocate=self.allocate, least=0.001)
-        during = Gradual(prune, every=25) if self.schedule == "gradual" else Surgery(prune)
+        during = Gradual(prune, every=50) if self.schedule == "gradual" else Surgery(prune)
         train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed, during)
         dense = lab.baseline(subject, seed)
         sparse = run(lab, f"{self.name}-{seed}", [train], dense, lab.task(subject, self.shift))
@@ -124,10 +124,10 @@ class Sparse:
 
 
 SPARSE = (
-    Sparse("lenet-300-100", 8.0, "gradual", 30, 2e-3, 0.02),
+    Sparse("lenet-300-100", 8.0, "gradual", 15, 2e-3, 0.02),
     Sparse("lenet-300-100", 1.8, "surgery", 60, 2e-3),
-    Sparse("lenet-5", 8.0, "gradual", 20, 2e-3, 0.02, dropout=0.1),
-    Sparse("lenet-5", 0.93, "surgery", 60, 2e-3),
+    Sparse("lenet-5", 8.0, "gradual", 8, 2e-3, 0.02, dropout=0.1),
+    Sparse("lenet-5", 0.93, "surgery", 30, 2e-3),
 )
 
 
@@ -158,9 +158,9 @@ class AtInitialization:
 
 
 SNIPS = (
-    AtInitialization("lenet-300-100", 95, 40, 2e-3, 0.01),
-    AtInitialization("lenet-5", 98, 40, 2e-3, 0.01),
-    AtInitialization("lenet-5", 99, 40, 2e-3, 0.01),
+    AtInitialization("lenet-300-100", 95, 30, 2e-3, 0.01),
+    AtInitialization("lenet-5", 98, 12, 3e-3, 0.01),
+    AtInitialization("lenet-5", 99, 12, 3e-3, 0.01),
 )
 
 
@@ -171,17 +171,17 @@ EVERY = 100  # steps between two looks at the validation loss
 
 
 class Steps:
-    """A loader whose epochs are ``EVERY`` batches, so that the validation loss is measured after each of them."""
+    """A loader whose epochs are ``count`` batches of another one, which goes on where it was."""
 
-    def __init__(self, batches: Any) -> None:
-        self._batches = batches
+    def __init__(self, batches: Any, count: int) -> None:
+        self._batches, self._count = batches, count
         self._left: Iterator[Any] = iter(())
 
     def __len__(self) -> int:
-        return EVERY
+        return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        for _ in range(EVERY):
+        for _ in range(self._count):
             batch = next(self._left, None)
             if batch is None:
                 self._left = iter(self._batches)
@@ -197,7 +197,7 @@ def under_masks_of(start: Graph, pruned: Graph) -> Graph:
     return ticket
 
 
-def lottery(lab: Lab, seed: int, iterations: int = 10_000) -> dict[str, Any]:
+def lottery(lab: Lab, seed: int, iterations: int = 6_000) -> dict[str, Any]:
     """Every round's ticket, and at three of them the same masks with new weights; and the one-shot ticket."""
     subject = SUBJECTS["lenet-300-100"]
     task = lab.task(subject, shift=0, batch=LOTTERY_BATCH)
@@ -234,6 +234,17 @@ def lottery(lab: Lab, seed: int, iterations: int = 10_000) -> dict[str, Any]:
 
 # All criteria side by side.
 
+TUNING = 200  # steps
+
+
+def tuned(lab: Lab, subject: Subject, graph: Graph, seed: int) -> float:
+    """The test error after a short fine-tuning."""
+    task = lab.task(subject)
+    task = dataclasses.replace(task, train=Steps(task.train, TUNING), valid=None)
+    train = Finetune(1, AdamW(1e-3, weight_decay=0.0), Cosine(warmup=0.1), seed=seed)
+    return lab.error(subject, train(graph, task), "test")
+
+
 CRITERIA: dict[str, Callable[[int], Criterion]] = {
     "magnitude": lambda seed: Magnitude(),
     "LAMP": lambda seed: LAMP(),
@@ -258,7 +269,6 @@ class OneShot:
 
     subject: str
     criterion: str
-    epochs: int
 
     @property
     def name(self) -> str:
@@ -276,14 +286,8 @@ class OneShot:
         for kept in KEPT:
             pruned = Prune(1 - kept / 100, by=by, allocate=allocate)(dense, task)
             at_once = lab.error(subject, pruned, "test")
-            tuned = run(
-                lab,
-                f"{self.name}-{kept}-{seed}",
-                [fine_tuning(lab, self.epochs, 1e-3, 0.0, seed)],
-                pruned,
-                task,
-            )
-            rows[f"{kept:g}"] = {"at_once": at_once, "tuned": lab.error(subject, tuned, "test")}
+            after = tuned(lab, subject, pruned, seed)
+            rows[f"{kept:g}"] = {"at_once": at_once, "tuned": after}
         return {"rows": rows, "dense": lab.error(subject, dense, "test")}
 
 
@@ -305,7 +309,6 @@ class Allocated:
 
     subject: str
     allocation: str
-    epochs: int = 3
 
     @property
     def name(self) -> str:
@@ -324,9 +327,8 @@ class Allocated:
         for kept in KEPT[1:-1]:
             pruned = Prune(1 - kept / 100, allocate=allocate)(dense, task)
             at_once = lab.outcome(subject, pruned)
-            tuning = fine_tuning(lab, self.epochs, 1e-3, 0.0, seed)
-            tuned = run(lab, f"{self.name}-{kept}-{seed}", [tuning], pruned, task)
-            rows[f"{kept:g}"] = {"at_once": at_once["error"], "tuned": lab.error(subject, tuned, "test")}
+            after = tuned(lab, subject, pruned, seed)
+            rows[f"{kept:g}"] = {"at_once": at_once["error"], "tuned": after}
             rows[f"{kept:g}"]["kept"] = at_once["kept"]
         if isinstance(allocate, Sensitivity):
             (curves,) = json.loads(cache.read_text()).values()
@@ -352,7 +354,7 @@ class Pattern:
 
     pattern: str
     removed: float
-    epochs: int = 12
+    epochs: int = 3
 
     @property
     def name(self) -> str:
@@ -365,7 +367,7 @@ class Pattern:
         prune = Prune(
             self.removed / 100, PATTERNS[self.pattern], allocate=Global(), overrides={"stem": 0.0, "fc": 0.0}
         )
-        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=25))
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
         graph = run(
             lab, f"pattern-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject)
         )
@@ -381,7 +383,7 @@ class FewOfMany:
 
     n: int
     m: int
-    epochs: int = 12
+    epochs: int = 3
 
     @property
     def name(self) -> str:
@@ -392,7 +394,7 @@ class FewOfMany:
         """Start from the baseline."""
         subject = SUBJECTS["residual"]
         prune = Prune(1 - self.n / self.m, NM(self.n, self.m), overrides={"stem": 0.0, "fc": 0.0})
-        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=25))
+        train = fine_tuning(lab, self.epochs, 2e-3, 0.01, seed, Gradual(prune, every=50))
         graph = run(lab, f"nm-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject))
         return lab.outcome(subject, graph)
 
@@ -431,7 +433,7 @@ class HalfTheMacs:
     criterion: str
     how: str = "fine-tuned"
     rounds: int = 2
-    epochs: int = 15
+    epochs: int = 6
 
     @property
     def name(self) -> str:
@@ -440,12 +442,12 @@ class HalfTheMacs:
 
     def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
         """Start from the baseline."""
-        subject = SUBJECTS["residual-32"]
+        subject = SUBJECTS["residual"]
         dense, task = lab.baseline(subject, seed), lab.task(subject)
         by = CHANNEL_CRITERIA[self.criterion](seed)
         within = Uniform() if isinstance(by, Chance | GeometricMedian) else Global()
         prune = Prune(1 - 0.5 ** (1 / self.rounds), Channels(), by, Budget(Macs(), within), least=0.1)
-        between = [fine_tuning(lab, 2, 1e-3, 0.02, seed)]
+        between = [fine_tuning(lab, 1, 1e-3, 0.02, seed)]
         recipe = [*unroll([gs.Repeat(self.rounds, [prune, *between], Full())])]
         last = {
             "fine-tuned": fine_tuning(lab, self.epochs, 2e-3, 0.02, seed),
@@ -470,25 +472,28 @@ def sentence_heads(lab: Lab, seed: int) -> dict[str, Any]:
 
 
 def jobs(seeds: Sequence[int]) -> list[Job]:
-    """All of them, the long ones first."""
-    found = [Job("lottery", "LeNet-300-100", seed, lottery) for seed in seeds]
-    for seed in seeds:
-        found += [Job("sparse", each.name, seed, each, (each.subject,)) for each in SPARSE]
-        found += [Job("snip", each.name, seed, each) for each in SNIPS]
-        shots = [OneShot(s, c, 3) for s in ("residual", "lenet-5") for c in CRITERIA]
-        found += [Job("criteria", each.name, seed, each, (each.subject,)) for each in shots]
-        spread = [Allocated(s, a) for s in ("residual", "lenet-5") for a in ALLOCATIONS]
-        found += [Job("allocation", each.name, seed, each, (each.subject,)) for each in spread]
-        patterns = [Pattern(pattern, removed) for pattern in PATTERNS for removed in (80.0, 90.0, 95.0)]
-        found += [Job("blocks", each.name, seed, each, ("residual",)) for each in patterns]
-        found += [
-            Job("blocks", few.name, seed, few, ("residual",)) for few in (FewOfMany(2, 4), FewOfMany(1, 4))
-        ]
-        found += [Job("heads", "MiniLM", seed, sentence_heads)]
-        halves = [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA]
-        halves += [HalfTheMacs("Taylor 1", how) for how in ("scratch-E", "scratch-B")]
-        found += [Job("channels", half.name, seed, half, ("residual-32",)) for half in halves]
-        found += [Job("blocks", "dense", seed, dense_residual, ("residual",))]
+    """All of them: what the papers' figures need first, then the wide comparisons, seed by seed."""
+    found = [Job("sparse", each.name, seed, each, (each.subject,)) for seed in seeds for each in SPARSE]
+    found += [Job("snip", each.name, seed, each) for seed in seeds for each in SNIPS]
+    found += [Job("lottery", "LeNet-300-100", seed, lottery) for seed in seeds]
+    found += [Job("heads", "MiniLM", seed, sentence_heads) for seed in seeds]
+    return found + [job for seed in seeds for job in comparisons(seed)]
+
+
+def comparisons(seed: int) -> list[Job]:
+    """Side by side: channels, criteria, allocations, blocks."""
+    halves = [HalfTheMacs("Taylor 1", how) for how in ("fine-tuned", "scratch-E", "scratch-B")]
+    halves += [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA if criterion != "Taylor 1"]
+    found = [Job("channels", half.name, seed, half, ("residual",)) for half in halves]
+    for subject in ("lenet-5", "residual"):
+        shots = [OneShot(subject, criterion) for criterion in CRITERIA]
+        found += [Job("criteria", each.name, seed, each, (subject,)) for each in shots]
+        spread = [Allocated(subject, allocation) for allocation in ALLOCATIONS]
+        found += [Job("allocation", each.name, seed, each, (subject,)) for each in spread]
+    patterns = [Pattern(pattern, removed) for pattern in PATTERNS for removed in (80.0, 90.0, 95.0)]
+    found += [Job("blocks", "dense", seed, dense_residual, ("residual",))]
+    found += [Job("blocks", each.name, seed, each, ("residual",)) for each in patterns]
+    found += [Job("blocks", few.name, seed, few, ("residual",)) for few in (FewOfMany(2, 4), FewOfMany(1, 4))]
     return found
 
 

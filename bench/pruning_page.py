@@ -155,7 +155,7 @@ def criteria_section(rows: Rows, folder: Path) -> str:
     parts = ["## All criteria side by side"]
     parts.append(
         "Test error in percent against the share kept, one threshold for the whole network (chance: the "
-        "same share of every layer): at once / after three epochs of fine-tuning."
+        "same share of every layer): at once / after 200 steps of fine-tuning."
     )
     for subject in ("lenet-5", "residual"):
         named = rows_of(rows, subject)
@@ -171,7 +171,7 @@ def criteria_section(rows: Rows, folder: Path) -> str:
 def allocation_section(rows: Rows, folder: Path) -> str:
     parts = ["## How much from where"]
     parts.append(
-        "Magnitude under every allocation: test error in percent, at once / after three epochs. A budget is of MACs: "
+        "Magnitude under every allocation: test error in percent, at once / after 200 steps. A budget is of MACs: "
         "at 10 % a tenth of them is left, not a tenth of the weights."
     )
     for subject in ("lenet-5", "residual"):
@@ -195,7 +195,7 @@ def blocks_section(rows: Rows, folder: Path) -> str:
     columns = ["pattern and share removed", "kept", "test error", *(["Engine, ms"] if timed else [])]
     text = f"""## Blocks for speed: residual CNN on Fashion-MNIST
 
-Magnitude, one threshold, removed within 12 epochs; the stem and the last layer stay whole. *a x b*: a neighbouring
+Magnitude, one threshold, removed within three epochs; the stem and the last layer stay whole. *a x b*: a neighbouring
 outputs of b neighbouring inputs; *1x4 over r*: the Engine's cell of bytes, shared by r outputs.
 
 {table(columns, lines)}"""
@@ -218,7 +218,8 @@ def channels_section(rows: Rows, folder: Path) -> str:
     dense = spread(next(iter(rows.values())), "dense")
     return f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
 
-Channels are removed from the graph in two rounds within a budget of multiply-accumulates, then 15 epochs. Dense:
+Channels are removed from the graph in two rounds within a budget of multiply-accumulates, an epoch after each, then six
+epochs. Dense:
 {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new weights, for as many epochs and for
 as much arithmetic as the dense network had (Liu et al. 2019). Target: at most 0.3 points lost, over 1.6 times as fast.
 
