@@ -74,11 +74,10 @@ class Job:
 
 
 def run(lab: Lab, key: str, recipe: Sequence[Pass], graph: Graph, task: gs.Task) -> Graph:
-    """The passes one after the other; killed, the trainings go on where they were."""
-    with checkpointing(lab.folder / "checkpoints", key.replace("/", "~"), seconds=60) as kept:
+    """The passes one after the other; killed, the trainings go on where they were, and finished ones are read."""
+    with checkpointing(lab.folder / "checkpoints" / key.replace("/", "~"), seconds=60):
         for each in recipe:
             graph = each(graph, task)
-    kept.clear()
     return graph
 
 
@@ -212,7 +211,7 @@ def lottery(lab: Lab, seed: int, iterations: int = 6_000) -> dict[str, Any]:
 
     def trained(name: str, graph: Graph) -> Graph:
         with history() as epochs:
-            after = train(graph, task)
+            after = run(lab, f"lottery-{name}-{seed}", [train], graph, task)
         outcome = lab.outcome(subject, after)
         outcome.pop("layers")
         found[name] = outcome | {"curve": [round(e.metric or 0.0, 5) for e in epochs]}
@@ -464,11 +463,28 @@ class HalfTheMacs:
         return outcome
 
 
-def sentence_heads(lab: Lab, seed: int) -> dict[str, Any]:
-    """Heads of MiniLM."""
-    from pruning_heads import heads
+@dataclass(frozen=True)
+class SentenceHeads:
+    """MiniLM without a share of its heads."""
 
-    return heads(lab, seed)
+    criterion: str
+    removed: float
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        return f"{self.criterion} {self.removed:g} %"
+
+    def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
+        """The packages are asked for here, not before."""
+        from pruning_heads import heads
+
+        return heads(lab, self.criterion, self.removed, seed)
+
+
+HEADS = [
+    SentenceHeads(c, removed) for c in ("Taylor", "magnitude", "chance") for removed in (12.5, 25.0, 50.0)
+]
 
 
 def jobs(seeds: Sequence[int]) -> list[Job]:
@@ -476,7 +492,7 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
     found = [Job("sparse", each.name, seed, each, (each.subject,)) for seed in seeds for each in SPARSE]
     found += [Job("snip", each.name, seed, each) for seed in seeds for each in SNIPS]
     found += [Job("lottery", "LeNet-300-100", seed, lottery) for seed in seeds]
-    found += [Job("heads", "MiniLM", seed, sentence_heads) for seed in seeds]
+    found += [Job("heads", each.name, seed, each) for seed in seeds for each in HEADS]
     return found + [job for seed in seeds for job in comparisons(seed)]
 
 

@@ -126,8 +126,8 @@ def agreement(ours: Tensor, theirs: Tensor) -> dict[str, float]:
     }
 
 
-def heads(lab: Lab, seed: int) -> dict[str, Any]:
-    """By criterion and share of heads: agreement with the whole network, at once and after one epoch towards it."""
+def heads(lab: Lab, criterion: str, share: float, seed: int) -> dict[str, Any]:
+    """Agreement with the whole network without a share of the heads, at once and after one epoch towards it."""
     model, tokenizer = encoder()
     texts = sentences()
     tested = encoded(tokenizer, texts[:TESTED])
@@ -138,17 +138,12 @@ def heads(lab: Lab, seed: int) -> dict[str, Any]:
         ((a, b), torch.zeros(len(a))) for a, b in zip(*(p.split(2 * BATCH) for p in pairs), strict=True)
     ]
     task = gs.Task(train=batches, loss=matching)
-    tuning = towards(graph, encoded(tokenizer, texts[TESTED:]), lab)
-    found: dict[str, Any] = {"heads": 72, "texts": len(texts)}
-    for name, make in CRITERIA.items():
-        for share in SHARES:
-            pruned = Prune(share / 100, Heads(), make(seed), Global(), least=0.0)(graph, task)
-            row = agreement(embed(pruned.eval(), tested, lab.device), whole)
-            train = lab.short(Finetune(1, AdamW(1e-4), Cosine(warmup=0.1), seed=seed))
-            tuned = train(pruned, tuning).eval()
-            after = agreement(embed(tuned, tested, lab.device), whole)
-            found[f"{name} {share:g} %"] = row | {f"tuned_{key}": value for key, value in after.items()}
-    return found
+    pruned = Prune(share / 100, Heads(), CRITERIA[criterion](seed), Global(), least=0.0)(graph, task)
+    row = agreement(embed(pruned.eval(), tested, lab.device), whole)
+    train = lab.short(Finetune(1, AdamW(1e-4), Cosine(warmup=0.1), seed=seed))
+    tuned = train(pruned, towards(graph, encoded(tokenizer, texts[TESTED:]), lab)).eval()
+    after = agreement(embed(tuned, tested, lab.device), whole)
+    return {"texts": len(texts)} | row | {f"tuned_{key}": value for key, value in after.items()}
 
 
 def towards(graph: Graph, inputs: Inputs, lab: Lab) -> gs.Task:

@@ -36,7 +36,7 @@ FAMILIES = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def graph():
     return gs.trace(network(), torch.randn(4, 20))
 

@@ -98,7 +98,7 @@ class _Units:
         members = [m for m in (*self.incoming, *self.consumers) if m.weight in kept]
         gone = torch.full((self.group.units,), bool(members))
         for member in members:
-            mask = kept[member.weight].movedim(member.axis, 0).flatten(1).any(1).cpu()
+            mask = _rows(kept[member.weight], member.axis).any(1).cpu()
             alive = torch.zeros(self.group.units, dtype=torch.bool)
             alive[torch.from_numpy(member.units)[mask[torch.from_numpy(member.indices)]]] = True
             gone &= ~alive
@@ -117,6 +117,11 @@ def _units(graph: Graph) -> Iterator[_Units]:
             yield _Units(graph, group, makers, incoming, consumers)
 
 
+def _rows(values: Tensor, axis: int) -> Tensor:
+    """(length of the axis, everything else)."""
+    return values.movedim(axis, 0).reshape(values.shape[axis], -1)
+
+
 def _is_even(member: Member, units: int) -> bool:
     """Whether every unit has as many indices."""
     return len(set(np.bincount(member.units, minlength=units).tolist())) == 1
@@ -124,7 +129,7 @@ def _is_even(member: Member, units: int) -> bool:
 
 def _of_units(graph: Graph, member: Member, units: int) -> Tensor:
     """(units, elements), on the CPU in float64: what of a weight belongs to each unit."""
-    rows = effective(graph, member.weight).movedim(member.axis, 0).flatten(1).double().cpu()
+    rows = _rows(effective(graph, member.weight), member.axis).double().cpu()
     return rows[torch.from_numpy(_places(member, units))].flatten(1)
 
 
