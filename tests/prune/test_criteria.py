@@ -451,3 +451,12 @@ def test_similarity_by_srinivas_and_babu():
     for unit in order[:3]:
         expected[:, min(stays, key=lambda i: costs[i, unit])] += outgoing[:, unit]
     close(pruned.get_submodule("2").weight.detach(), expected[:, stays])
+
+
+def test_scores_that_are_no_numbers_are_refused_by_name(graph):
+    broken = gs.Task(
+        train=[(torch.randn(4, 4, dtype=torch.float64), torch.zeros(4))],
+        loss=lambda y, _: (0 * y.sum()).log(),
+    )
+    with pytest.raises(RecipeError, match=r"Taylor.*fc1\.weight that are NaN or infinite"):
+        gs.Prune(0.5, by=Taylor())(graph, broken)
