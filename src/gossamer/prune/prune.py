@@ -126,8 +126,8 @@ class Prune(Pass):
         for each in groups:
             if not bool(scores[each.name].isfinite().all()):
                 raise RecipeError(
-                    f"Prune: {self.by} gives scores for {each.name} that are NaN or infinite; look for a loss that is, or "
-                    "choose another criterion"
+                    f"Prune: {self.by} gives scores for {each.name} that are NaN or infinite; look for a loss that is, "
+                    "or choose another criterion"
                 )
             alive = each.gather({name: effective(graph, name) != 0 for name in each.weights})
             score = scores[each.name].masked_fill(~alive.any(1), -torch.inf)
