@@ -63,7 +63,7 @@ def test_the_penalty_is_the_expected_number_of_weights(graph):
 @pytest.mark.parametrize("outputs", [False, True])
 def test_training_closes_gates_and_closing_changes_nothing(graph, task, outputs):
     gated = OpenGates(0.3, outputs=outputs)(graph, task)
-    trained = Finetune(8, Adam(lr=0.05), penalties=(ExpectedL0(3e-3),))(gated, task)
+    trained = Finetune(16, Adam(lr=0.15), penalties=(ExpectedL0(1e-2),))(gated, task)
     closed = CloseGates()(trained, task)
     gone = {name: effective(closed, name) == 0 for name in ("0.weight", "2.weight")}
     assert 5 < sum(int(mask.sum()) for mask in gone.values()) < 115
