@@ -105,7 +105,7 @@ PASSES = {
     "Reinitialize": Reinitialize(seed=3),
     "Scratch": Scratch(gs.Finetune(epochs=1)),
     "OpenGates": OpenGates(0.2, overrides={"fc2": 0.4}),
-    "CloseGates": gs.Repeat(1, [OpenGates(0.4), CloseGates()]),
+    "CloseGates without gates": CloseGates(),
 }
 
 # ... and at strength zero.
@@ -142,10 +142,7 @@ WITHOUT_STRENGTH = {
 # What a pass needs to find, where a plain network has none of it.
 _COARSE = gs.Quantize(weights=Int(3))
 BEFORE = dict.fromkeys(("CorrectBias", "AdaRound", "ReconstructBlocks", "GPTQ"), _COARSE)
-
-# Passes that finish what another has begun: their example is a Repeat of both.
-AFTER_ANOTHER = {CloseGates}
-
+BEFORE["CloseGates"] = OpenGates(0.4)
 
 # The four parts of Prune: what, by which measure, how much from where, when. All of them work with all others.
 GRANULARITIES = [Elements(), NM(1, 4), Blocks(2, 4)]
