@@ -105,7 +105,7 @@ PASSES = {
     "Reinitialize": Reinitialize(seed=3),
     "Scratch": Scratch(gs.Finetune(epochs=1)),
     "OpenGates": OpenGates(0.2, overrides={"fc2": 0.4}),
-    "CloseGates without gates": CloseGates(),
+    "CloseGates": CloseGates(),
 }
 
 # ... and at strength zero.
@@ -120,7 +120,7 @@ NOTHING = {
     "Lottery": Lottery(gs.Prune(0.0), gs.Finetune(epochs=1)),
     "EarlyBird": EarlyBird(gs.Prune(0.0), gs.Finetune(epochs=0)),
     "OpenGates": OpenGates(0.0),
-    "CloseGates": CloseGates(),
+    "CloseGates without gates": CloseGates(),
 }
 
 # Passes whose strength cannot be zero: what they do is done or not in the recipe.
