@@ -19,7 +19,9 @@ from typing import Annotated, Any
 import torch
 import typer
 from pruning_experiments import Job, baseline_jobs, jobs
-from pruning_lab import ROOT, Lab, write_json
+from pruning_lab import ROOT, SUBJECTS, Lab, fashion_mnist, write_json
+
+from gossamer.errors import GossamerError, TaskError
 
 OUT = ROOT / "bench" / "out" / "pruning"
 RESULTS = ROOT / "bench" / "results" / "pruning.json"
@@ -55,6 +57,11 @@ def main(  # noqa: PLR0913 (the options of the command line)
         )
     done = read(results)
     wanted = [job for job in every if job.experiment in (only or names) and job.key not in done]
+    if any(SUBJECTS[name].data == "fashion" for job in wanted for name in job.needs):
+        try:
+            fashion_mnist(fashion)
+        except TaskError as error:
+            raise typer.BadParameter(str(error)) from error
     lab = (device, folder, data, fashion, thrift)
     for batch in ([job for job in baseline_jobs(wanted) if job.key not in done], wanted):
         run_all(batch, lab, workers, results, seeds)
@@ -113,6 +120,8 @@ def run_job(asked: tuple[str, int]) -> tuple[str, dict[str, Any] | str, float]:
     began = time.monotonic()
     try:
         outcome: dict[str, Any] | str = job.work(_lab, job.seed)
+    except GossamerError as error:  # data or a package that is not there: the message says what to do
+        outcome = str(error)
     except Exception:  # the others go on
         outcome = traceback.format_exc()
     return key, outcome, time.monotonic() - began

@@ -445,7 +445,9 @@ class HalfTheMacs:
         dense, task = lab.baseline(subject, seed), lab.task(subject)
         by = CHANNEL_CRITERIA[self.criterion](seed)
         within = Uniform() if isinstance(by, Chance | GeometricMedian) else Global()
-        prune = Prune(1 - 0.5 ** (1 / self.rounds), Channels(round_to=4), by, Budget(Macs(), within), least=0.1)
+        prune = Prune(
+            1 - 0.5 ** (1 / self.rounds), Channels(round_to=4), by, Budget(Macs(), within), least=0.1
+        )
         between = [fine_tuning(lab, 1, 1e-3, 0.02, seed)]
         recipe = [*unroll([gs.Repeat(self.rounds, [prune, *between], Full())])]
         last = {
