@@ -145,12 +145,13 @@ class CloseGates(Pass):
         if not names:
             note("CloseGates", "nothing to do: no weight has gates")
         for name in names:
-            steps = transforms(closed, name)
-            index = next(i for i, step in enumerate(steps) if isinstance(step, HardConcrete))
+            gate, steps = gate_of(closed, name), transforms(closed, name)
+            assert gate is not None  # that is how the names were found
+            index = steps.index(gate)
             if not all(isinstance(step, Mask) for step in steps[:index]):
                 note(name, "keeps its gates: another transform than a mask comes before them")
                 continue
-            gates = steps[index].gates().expand_as(original(closed, name))  # type: ignore[attr-defined]
+            gates = gate.gates().expand_as(original(closed, name))
             original(closed, name).mul_(gates)
             replace_transform(closed, name, index, Mask(gates != 0))
         return closed

@@ -54,8 +54,8 @@ class Similarity(Criterion):
         for name in weights:
             weight = effective(graph, name)
             filters, axis = filters_of(graph, name, weight)
-            cost = made.get(name)
-            if cost is None or len(cost) != len(filters):
+            cost = made.get(name, weight.new_zeros(0))
+            if len(cost) != len(filters):
                 cost = removal_costs(torch.cdist(filters, filters).square())
             found[name] = shared_by_elements(cost.to(weight), weight, axis)
         return found
