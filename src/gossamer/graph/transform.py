@@ -104,9 +104,15 @@ def original(graph: nn.Module, weight: str) -> Tensor:
 
 
 def effective(graph: nn.Module, weight: str) -> Tensor:
-    """The weight called ``weight`` with its transforms applied, detached: what the operators see."""
+    """The weight called ``weight`` with its transforms applied, detached: what the operators see in eval mode."""
     owner, name = owner_of(graph, weight)
+    steps = _steps(owner, name)
+    modes = [] if steps is None else [(module, module.training) for module in steps.modules()]
+    for module, _ in modes:
+        module.training = False  # what is drawn at random or observed while training stays out
     value: Tensor = getattr(owner, name)
+    for module, training in modes:
+        module.training = training
     return value.detach()
 
 
