@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -26,7 +27,7 @@ from gossamer.errors import GossamerError, TaskError
 OUT = ROOT / "bench" / "out" / "pruning"
 RESULTS = ROOT / "bench" / "results" / "pruning.json"
 PAGE = ROOT / "docs" / "results" / "pruning.md"
-FASHION = Path("/usr/share/datasets/fashion-mnist")
+FASHION = Path(os.environ.get("GOSSAMER_FASHION", "/usr/share/datasets/fashion-mnist"))
 
 _lab: Lab  # of a worker
 
