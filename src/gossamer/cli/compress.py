@@ -51,8 +51,8 @@ def run_compress(
 def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[Any]:
     """Batches of the arrays in an ``.npz`` (or ``.npy``) file, whose first dimension counts the examples.
 
-    ``names``: the network's inputs, in order; None where the arrays are in its order. A single array may have any name.
-    Raises InputError.
+    ``names``: the network's inputs, in order. None: batches of several arrays are dicts by their names, or tuples where
+    NumPy named them ("arr_0"). A single array may have any name. Raises InputError.
     """
     import numpy as np
     import torch
@@ -62,6 +62,7 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
         arrays = dict(held) if hasattr(held, "files") else {"": held}
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not an .npz file of arrays: {error}") from error
+    by_name = names is None and not all(name.startswith("arr_") for name in arrays)
     names = names if names is not None else list(arrays)
     if len(names) != len(arrays) or (len(names) > 1 and set(names) != set(arrays)):
         raise InputError(f"{file} has the arrays {sorted(arrays)}; the network takes {list(names)}")
@@ -72,8 +73,10 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
             f"{file}: the first dimension of every array counts the examples; they have {sorted(rows)}"
         )
     tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in ordered]
-    split = [torch.split(tensor, _CALIBRATION_BATCH) for tensor in tensors]
-    return [parts[0] if len(parts) == 1 else parts for parts in zip(*split, strict=True)]
+    parts = zip(*(torch.split(tensor, _CALIBRATION_BATCH) for tensor in tensors), strict=True)
+    if len(tensors) == 1:
+        return [batch for (batch,) in parts]
+    return [dict(zip(names, batch, strict=True)) if by_name else batch for batch in parts]
 
 
 def check_writable(*paths: Path | None) -> None:
