@@ -50,7 +50,7 @@ def _unsupported(operation: Operation, why: str) -> UnsupportedError:
 # --- elements --------------------------------------------------------------------------------------------------------
 
 
-def _unary(function: Callable[..., Tensor]) -> Function:
+def _unary(function: Function) -> Function:
     return lambda operation, x: function(_tensor(x))
 
 
@@ -347,7 +347,8 @@ def _gather(operation: Operation, x: Any, indices: Any) -> Any:
     if axis == 0 and isinstance(x, torch.nn.Parameter) and x.ndim == 2:
         return F.embedding(index, x)
     flat = x.index_select(axis, index.reshape(-1))
-    return flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    picked: Tensor = flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return picked
 
 
 def _expand(operation: Operation, x: Any, shape: Any) -> Tensor:
