@@ -423,6 +423,12 @@ def _depth_to_space(operation: Operation, x: Tensor) -> Tensor:
     return F.pixel_shuffle(x, int(operation.attributes["blocksize"]))  # type: ignore[arg-type]
 
 
+_OF_ONE: dict[str, Function] = {
+    "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "HardSwish": F.hardswish, "Softplus": F.softplus,
+    "Mish": F.mish, "Erf": torch.erf, "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Abs": torch.abs,
+    "Neg": torch.neg, "Floor": torch.floor, "Ceil": torch.ceil, "Round": torch.round, "Not": torch.logical_not,
+    "Reciprocal": torch.reciprocal, "Sin": torch.sin, "Cos": torch.cos, "Sign": torch.sign,
+}  # fmt: skip
 OPERATORS: dict[str, Function] = {
     **{name: _binary(f) for name, f in {
         "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b, "Div": _divide,
@@ -430,12 +436,7 @@ OPERATORS: dict[str, Function] = {
         "GreaterOrEqual": lambda a, b: a >= b, "Less": lambda a, b: a < b, "LessOrEqual": lambda a, b: a <= b,
         "And": lambda a, b: a & b, "Or": lambda a, b: a | b, "MatMul": lambda a, b: a @ b,
     }.items()},
-    **{name: _unary(f) for name, f in {
-        "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "HardSwish": F.hardswish, "Softplus": F.softplus,
-        "Mish": F.mish, "Erf": torch.erf, "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Abs": torch.abs,
-        "Neg": torch.neg, "Floor": torch.floor, "Ceil": torch.ceil, "Round": torch.round, "Not": torch.logical_not,
-        "Reciprocal": torch.reciprocal, "Sin": torch.sin, "Cos": torch.cos, "Sign": torch.sign,
-    }.items()},
+    **{name: _unary(f) for name, f in _OF_ONE.items()},
     "Identity": lambda operation, x: x,
     "Dropout": lambda operation, x, *rest: x,
     "LeakyRelu": lambda operation, x: F.leaky_relu(x, _attribute(operation, "alpha", 0.01)),
