@@ -67,7 +67,10 @@ BETWEEN = {
     "repeated": (lambda n, x: x.repeat(1, 2)[:, :8] + x, 8),
     "layer norm": (lambda n, x: F.layer_norm(x, (8,)), 8),
     "group norm": (lambda n, x: F.group_norm(x, 4), {"a": 4, "a (2)": 2}),
-    "outer product": (lambda n, x: (x[:, :, None] * x[:, None, :]).flatten(1)[:, :8] + x, "slice"),
+    "outer product": (
+        lambda n, x: (x[:, :, None] * x[:, None, :]).flatten(1)[:, :8] + x,
+        "parts that do not fit together in add",
+    ),
     "added to the input": (lambda n, x: x + n.input, "input 'x'"),
     "gathered": (lambda n, x: x.gather(1, torch.zeros_like(x, dtype=torch.int64)), "gather"),
     "expanded constant": (lambda n, x: x + torch.zeros(8), 8),
@@ -79,6 +82,7 @@ BETWEEN = {
         lambda n, x: torch.cat([x[:, ::2], torch.relu(x[:, 1::2])], 1),
         {"a": 4, "a (2)": 4},
     ),
+    "an empty part": (lambda n, x: torch.cat([x[:, 8:], x], 1) + x, 8),
     "largest value": (lambda n, x: x * x.max(1, keepdim=True)[0], 8),
     "matrix times vector": (lambda n, x: x * torch.mv(x, n.order.float())[:, None], 8),
     "distances": (

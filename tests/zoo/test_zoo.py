@@ -1,6 +1,7 @@
 """Law 2 on whole networks: what is removed is removed exactly, and what is left trains, is saved and ships.
 
-All of them: scripts/zoo, which writes docs/zoo.md.
+The quick ones here, which have every operator of the others between them; all of them: scripts/zoo, which writes
+docs/zoo.md.
 """
 
 from __future__ import annotations
@@ -9,15 +10,39 @@ from functools import cache
 
 import checks
 import pytest
+from transformers_zoo import TRANSFORMERS
 from zoo import CLASSICS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter
-QUICK = tuple(CLASSICS)
+ZOO = CLASSICS | TRANSFORMERS
+QUICK = (
+    *(
+        "densenet",
+        "shufflenet-v2",
+        "res2net",
+        "unet",
+        "mobilenet-v3",
+        "resnext",
+        "cifar-resnet",
+        "group-norm",
+    ),
+    *(
+        "computed-weights",
+        "super-resolution",
+        "autoencoder",
+        "lstm-tagger",
+        "lstm-cells",
+        "wavenet",
+        "non-local",
+    ),
+    *("attention-fused", "attention-einsum", "attention-multi-query", "two-towers", "pyramid", "experts"),
+    *("vit", "swin", "bert", "llama", "whisper", "wav2vec2"),
+)
 
 
 @cache
 def halved(name: str) -> checks.Pruned:
-    return checks.halved(CLASSICS[name])
+    return checks.halved(ZOO[name])
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -26,7 +51,7 @@ def test_removed_is_masked(name):
     checks.check_exact(pruned)
     before, after = pruned.parameters
     assert after < before
-    if not CLASSICS[name].norms:
+    if not ZOO[name].norms:
         checks.check_zeroed(pruned)
 
 

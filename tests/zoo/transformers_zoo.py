@@ -199,8 +199,9 @@ TRANSFORMERS: dict[str, Animal] = {
     "efficientnet": vision(
         "EfficientNetForImageClassification",
         "EfficientNet",
+        64,
         norms=False,
-        image_size=32,
+        image_size=64,
         width_coefficient=0.25,
         depth_coefficient=0.1,
         hidden_dim=320,

@@ -49,14 +49,14 @@ class Graph(torch.fx.GraphModule):
     """A network as a list of aten operators over named weights; made by :func:`gossamer.graph.trace`.
 
     ``signature``: the inputs, in calling order; ``tied``: further names of shared weights, each with the one
-    name that the nodes use; ``widths``: how many units every group had that lost some (:mod:`gossamer.graph.channels`),
-    by its name. Calling it with other shapes than those traced (the batch size aside) raises
-    InputError.
+    name that the nodes use; ``units_before``: how many units every group had that lost some
+    (:mod:`gossamer.graph.channels`), by its name. Calling it with other shapes than those traced (the batch size aside)
+    raises InputError.
     """
 
     signature: tuple[Input, ...]
     tied: dict[str, str]
-    widths: dict[str, int]
+    units_before: dict[str, int]
 
     def __init__(
         self, root: nn.Module, graph: torch.fx.Graph, signature: tuple[Input, ...], tied: dict[str, str]
@@ -71,7 +71,7 @@ class Graph(torch.fx.GraphModule):
         self.training = root.training
         self.signature = signature
         self.tied = tied
-        self.widths = {}
+        self.units_before = {}
         self.graph = graph
         self.register_forward_pre_hook(_check_call, with_kwargs=True)
 
@@ -147,7 +147,7 @@ def check_members(root: nn.Module) -> None:
             )
 
 
-_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "widths"))
+_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "units_before"))
 
 
 def source_line(node: torch.fx.Node) -> str:

@@ -96,7 +96,7 @@ def to_state(graph: Graph) -> dict[str, Any]:
         "modules": _module_states(graph),
         "tensors": [_tensor_state(*entry) for entry in _tensors(graph)],
         "tied": dict(graph.tied),
-        "widths": dict(graph.widths),
+        "units_before": dict(graph.units_before),
         "transforms": {weight: _transform_states(graph, weight) for weight in transformed_weights(graph)},
     }
 
@@ -344,7 +344,7 @@ def _restore(state: Mapping[str, Any]) -> Graph:
         Input(i["name"], tuple(i["shape"]), _dtype(i["dtype"]), i["batched"]) for i in state["signature"]
     )
     restored = Graph(_restore_modules(state), graph, signature, dict(state["tied"]))
-    restored.widths = dict(state.get("widths", {}))
+    restored.units_before = dict(state.get("units_before", {}))
     for weight, steps in state["transforms"].items():
         for step in steps:
             _restore_transform(restored, weight, step)

@@ -13,10 +13,12 @@ def explain_channels(graph: Graph) -> str:
     total = max(1, sum(parameter.numel() for parameter in graph.parameters()))
     rows = [("group", "kind", "units", "parameters", "layers that make it, or why it stays")]
     groups = channel_groups(graph)
-    rows += [_row(group, graph.widths, total) for group in groups]
+    rows += [_row(group, graph.units_before, total) for group in groups]
     known = {group.name for group in groups}
     rows += [
-        (name, "", f"{units} before", "", "") for name, units in graph.widths.items() if name not in known
+        (name, "", f"{units} before", "", "")
+        for name, units in graph.units_before.items()
+        if name not in known
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [

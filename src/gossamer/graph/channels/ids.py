@@ -57,6 +57,7 @@ class Ids:
         self._is_split: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._parts: dict[int, tuple[int, ...]] = {}
         self._reasons: dict[int, str] = {}
+        self.where = ""  # what is looked at, for reasons
 
     def fresh(self, size: int) -> Array:
         """New ids of one family, shape (size, 1)."""
@@ -134,7 +135,7 @@ class Ids:
         elif old is not None and len(old) == len(some):
             self.unite(np.array(old), np.array(some))
         elif old is not None or root in self.resolve(np.array([some])):
-            self.pin(np.array([[root, *some]]), "split in two ways that do not fit together")
+            self.pin(np.array([[root, *some]]), f"parts that do not fit together in {self.where}")
         else:
             self._parts[root] = some
             self._is_split[root] = True
@@ -201,7 +202,7 @@ class Ids:
             if whole >= 0 and some:
                 self.split(whole, some)
             else:
-                self.pin(np.array([[whole, *some]]), "sets of different size")
+                self.pin(np.array([[whole, *some]]), f"parts that do not fit together in {self.where}")
 
 
 def _pattern(column: Array) -> bytes:

@@ -53,6 +53,8 @@ def _follow(
     aligned = [1] * len(shape)
     aligned[place] = -1
     got = run(torch.from_numpy(np.ascontiguousarray(column)).view(aligned).expand(shape))
+    if not got.numel():
+        return
     varies = [d for d in range(got.ndim) if _varies(got, d)]
     for dimension in range(got.ndim):
         if dimension not in varies:
@@ -125,10 +127,21 @@ def view(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:
 
 
 def cut(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:
-    """slice, narrow, select, and others that take a part: no part may become empty."""
-    result: Label = plain(flow, node, arguments)
-    flow.parts.extend(flow.ids.resolve(dim.ids) for dim in result if dim.free)
-    return result
+    """slice, narrow: some indices of one dimension, which may not all go."""
+    given = list(flow.label(arguments["self"]))
+    axis = int(arguments["dim"])
+    start, end, step, length = (
+        flow.value(arguments.get(name)) for name in ("start", "end", "step", "length")
+    )
+    rows = slice(start, end, step) if length is None else slice(start, start + length)
+    if any(bound is not None and not isinstance(bound, int) for bound in (start, end, step)):
+        return plain(flow, node, arguments)  # type: ignore[no-any-return]
+    given[axis] = given[axis].at(rows)
+    if given[axis].free:
+        flow.parts.append(flow.ids.resolve(given[axis].ids))
+        if given[axis].size == 1:
+            flow.pin(given[axis], "selected by")
+    return tuple(given)
 
 
 def expand(flow: Flow, node: Node, arguments: Mapping[str, Any]) -> Label:

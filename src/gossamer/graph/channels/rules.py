@@ -341,9 +341,9 @@ _RULES: dict[str, Rule] = _table(
     moves=(
         movement.plain,
         "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims split split_with_sizes chunk tensor_split "
-        "unbind flip repeat tile repeat_interleave transpose_",
+        "unbind select flip repeat tile repeat_interleave transpose_",
     ),
-    cut=(movement.cut, "slice narrow select"),
+    cut=(movement.cut, "slice narrow"),
     rigid=(movement.rigid, "roll unfold diagonal"),
     expand=(movement.expand, "expand expand_as broadcast_to"),
     cat=(movement.cat, "cat concat concatenate"),

@@ -26,7 +26,9 @@ def follow(graph: Graph) -> Flow:
     """Walk through ``graph``; it is not changed."""
     flow = Flow(graph, shapes(graph, BATCH))
     for node in graph.graph.nodes:
-        flow.node = node
+        flow.node, flow.ids.where = node, str(node.target)
+        if node.op == "call_function":
+            flow.ids.where = flow.here
         if node.op == "placeholder":
             flow.labels[node] = _outside(flow, node)
         elif node.op == "get_attr":

@@ -108,6 +108,10 @@ def _slice(removal: Removal, old: Node, new: Node) -> None:
     if len(left) == dim.size:
         return
     places = np.flatnonzero(np.isin(left, np.asarray(rows)))
+    if not len(places):
+        set_argument(new, "start", 0)
+        set_argument(new, "end", 0)
+        return
     steps = np.diff(places)
     if (
         len(set(steps.tolist())) > 1

@@ -35,7 +35,7 @@ def remove_units(channels: Channels, keep: Mapping[str, Tensor], graph: Graph | 
         _check(group, chosen)
         gone.append(group.ids[~chosen])
     new = without(channels.flow, np.concatenate(gone), graph)
-    new.widths = {**{name: channels.named(name).units for name in keep}, **new.widths}
+    new.units_before = {**{name: channels.named(name).units for name in keep}, **new.units_before}
     return new
 
 
@@ -54,6 +54,8 @@ def without(flow: Flow, removed: Array, graph: Graph | None = None) -> Graph:
     for name, dims in flow.axes.items():
         for axis, dim in enumerate(dims):
             left = kept(flow, dim, removed)
+            if not len(left):
+                raise GraphError(f"nothing would be left of {name!r}, axis {axis}: keep more of its groups")
             if len(left) < dim.size:
                 _narrow(new, name, axis, torch.from_numpy(left))
     removal = Removal(flow, removed, new)

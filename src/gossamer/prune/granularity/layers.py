@@ -47,7 +47,7 @@ class Layers(Granularity):
         for name in gone:
             note(name, "removed: its shortcut remains")
         smaller = remove_blocks(graph, [block for block in residual_blocks(graph) if block.name in gone])
-        smaller.widths = {_NAME: len(ours.blocks), **smaller.widths}
+        smaller.units_before = {_NAME: len(ours.blocks), **smaller.units_before}
         return smaller
 
 
@@ -56,7 +56,7 @@ class _Blocks(Groups):
 
     def __init__(self, graph: Graph, blocks: Sequence[ResidualBlock]) -> None:
         self.name, self.blocks = _NAME, [block.name for block in blocks]
-        self.count = max(len(blocks), graph.widths.get(_NAME, 0))
+        self.count = max(len(blocks), graph.units_before.get(_NAME, 0))
         self._inside = [block.weights for block in blocks]
         self.weights = tuple(dict.fromkeys(name for block in blocks for name in block.weights))
         self._shapes = {name: original(graph, name).shape for name in self.weights}

@@ -36,11 +36,12 @@ class _Units(Granularity):
         chosen = {layer.weight for layer in layers}
         taken = []
         for group in (group for group in analysis.groups if group.kind == self.kind):
-            made = {m.weight for m in group.members if m.makes and m.weight in known}
+            within = [m for m in group.members if m.weight in known]
+            made = {m.weight for m in within if m.makes} or {m.weight for m in within}
             asked = {name for name in made if known[name].kind != "embedding"} or made
             if group.refused is not None and asked & chosen:
                 note(group.name, f"{self} leaves it whole: {group.refused}")
-            elif group.refused is None and asked and asked <= chosen:
+            elif group.refused is None and asked <= chosen:
                 taken.append(group)
         return [_Group(graph, analysis, group, self._step(group)) for group in _independent(taken)]
 
@@ -99,7 +100,8 @@ def _independent(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
     """
 
     def places(group: ChannelGroup) -> set[tuple[str, int, int]]:
-        return {(m.weight, m.axis, int(i)) for m in group.members if m.makes for i in m.indices}
+        makers = [m for m in group.members if m.makes] or group.members
+        return {(m.weight, m.axis, int(i)) for m in makers for i in m.indices}
 
     covered: dict[tuple[str, int, int], str] = {}
     taken = []
@@ -119,10 +121,10 @@ class _Group(Groups):
 
     def __init__(self, graph: Graph, analysis: Analysis, group: ChannelGroup, step: int) -> None:
         self.name, self.analysis, self.present, self._step = group.name, analysis, group.units, step
-        self.count = max(group.units, graph.widths.get(group.name, 0))
+        self.count = max(group.units, graph.units_before.get(group.name, 0))
         known = {layer.weight for layer in analysis.layers}
-        members = [m for m in group.members if m.weight in known]
-        makers = [m for m in members if m.makes]
+        members = [m for m in group.members if m.weight in known] or list(group.members)
+        makers = [m for m in members if m.makes] or members
         self._makers = tuple(dict.fromkeys(m.weight for m in makers))
         self.weights = tuple(dict.fromkeys(m.weight for m in (*makers, *members)))
         self._shapes = {name: tuple(original(graph, name).shape) for name in self.weights}
