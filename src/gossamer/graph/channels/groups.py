@@ -136,7 +136,7 @@ class _Groups:
     def found(self) -> list[ChannelGroup]:
         together: dict[_Key, list[int]] = defaultdict(list)
         places = self._places()
-        families = self.flow.ids.families()
+        families = self.flow.ids.families(np.array([r for r in places if r not in self.reasons], np.int64))
         for root, where in places.items():
             reason = self.reasons.get(root)
             if min(where) >= len(self.axes):

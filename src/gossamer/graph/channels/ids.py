@@ -152,11 +152,12 @@ class Ids:
         """Why a representative is pinned; None where it is not."""
         return self._reasons.get(root)
 
-    def families(self) -> dict[int, frozenset[int]]:
-        """For every representative the families of the ids that it stands for."""
-        pairs = np.unique(np.stack([self.find(np.arange(len(self._parent))), self._family], 1), axis=0)
+    def families(self, roots: Array) -> dict[int, frozenset[int]]:
+        """For every one of these representatives the families of the ids that it stands for."""
+        own = self.find(np.arange(len(self._parent)))
+        among = np.isin(own, roots)
         found: dict[int, set[int]] = {}
-        for root, family in pairs.tolist():
+        for root, family in np.unique(np.stack([own[among], self._family[among]], 1), axis=0).tolist():
             found.setdefault(root, set()).add(family)
         return {root: frozenset(some) for root, some in found.items()}
 
@@ -185,9 +186,9 @@ class Ids:
                 left_b.append(column)
         rest = np.stack(left_b, 1) if left_b else np.zeros((len(a), 0), np.int64)
         if a.shape[1] == 1 and rest.shape[1]:
-            self._split_rows(a[:, 0], rest)
+            self.split_rows(a[:, 0], rest)
         elif rest.shape[1] == 1 and a.shape[1]:
-            self._split_rows(rest[:, 0], a)
+            self.split_rows(rest[:, 0], a)
         else:
             self.pin(a, f"{why} of dimensions that are made of different parts")
             self.pin(rest, f"{why} of dimensions that are made of different parts")
@@ -196,13 +197,34 @@ class Ids:
         known = a >= 0
         self.unite(a[known], b[known])
 
-    def _split_rows(self, wholes: Array, parts: Array) -> None:
+    def split_rows(self, wholes: Array, parts: Array) -> None:
+        """Each of ``wholes``, (n,), is gone exactly when any in its row of ``parts``, (n, k), is; -1 where there is
+        none: what belongs to no whole, or has no parts, stays.
+        """
+        roots = self.find(wholes)
+        if (roots >= 0).all() and (parts >= 0).all() and self._are_plain(roots, self.find(parts)):
+            self._parts.update(zip(roots.tolist(), map(tuple, parts.tolist()), strict=True))
+            self._is_split[roots] = True
+            return
         for whole, row in zip(wholes.tolist(), parts.tolist(), strict=True):
             some = [i for i in row if i >= 0]
             if whole >= 0 and some:
                 self.split(whole, some)
             else:
                 self.pin(np.array([[whole, *some]]), f"parts that do not fit together in {self.where}")
+
+    def _are_plain(self, roots: Array, parts: Array) -> bool:
+        """Whether these are different, unsplit and free, and none of them a part: the usual case, done at once."""
+        distinct = np.unique(roots)
+        return (
+            len(distinct) == len(roots)
+            and parts.shape[1] > 1
+            and not self._is_split[distinct].any()
+            and not self._is_split[np.unique(parts)].any()
+            and not np.isin(distinct, parts).any()
+            and self._reasons.keys().isdisjoint(distinct.tolist())
+            and not (np.sort(parts, 1)[:, 1:] == np.sort(parts, 1)[:, :-1]).any()
+        )
 
 
 def _pattern(column: Array) -> bytes:

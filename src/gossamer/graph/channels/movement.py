@@ -81,12 +81,9 @@ def _varies(values: Tensor, dimension: int) -> bool:
 def _split(flow: Flow, grid: Array) -> list[Array]:
     """Ids that are spread over several dimensions: each one becomes the set of a new id for every dimension."""
     parts = [flow.ids.fresh(size)[:, 0] for size in grid.shape]
-    for place, whole in np.ndenumerate(grid):
-        some = [int(part[i]) for part, i in zip(parts, place, strict=True)]
-        if whole >= 0:
-            flow.ids.split(int(whole), some)
-        else:
-            flow.ids.pin(np.array([some]), flow.here)
+    places = np.indices(grid.shape).reshape(len(parts), -1)
+    rows = np.stack([part[place] for part, place in zip(parts, places, strict=True)], 1)
+    flow.ids.split_rows(grid.reshape(-1), rows)
     return parts
 
 
