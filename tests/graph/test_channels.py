@@ -83,6 +83,16 @@ BETWEEN = {
         {"a": 4, "a (2)": 4},
     ),
     "an empty part": (lambda n, x: torch.cat([x[:, 8:], x], 1) + x, 8),
+    "one slope": (lambda n, x: F.prelu(x, n.one[:1]), 8),
+    "slopes": (lambda n, x: F.prelu(x, n.a.bias), 8),
+    "pooled without a batch": (
+        lambda n, x: F.avg_pool2d(x[:, :, None], (3, 1), 1, (1, 0))[:, :, 0],
+        "positions",
+    ),
+    "pooled": (lambda n, x: F.avg_pool1d(x[:, :, None], 3, 1, 1)[:, :, 0], 8),
+    "resampled": (lambda n, x: F.interpolate(x[:, :, None], scale_factor=2.0)[:, :, 1], 8),
+    "batch norm": (lambda n, x: F.batch_norm(x, n.order * 0.1, n.order + 1.0, n.a.bias), 8),
+    "instance norm": (lambda n, x: F.instance_norm(x[:, :, None] * n.one).amax(2) + x, 8),
     "largest value": (lambda n, x: x * x.max(1, keepdim=True)[0], 8),
     "matrix times vector": (lambda n, x: x * torch.mv(x, n.order.float())[:, None], 8),
     "distances": (

@@ -74,9 +74,10 @@ class Flow:
         self.ids.tie(first, second, self.here)
 
     def weight(self, argument: Any, *dims: Dim) -> None:
-        """Tie the leading axes of an optional argument to ``dims``."""
+        """Tie the leading axes of an optional argument to ``dims``; one number for all of them goes with any."""
         for own, dim in zip(self.label(argument), dims, strict=False):
-            self.tie(own, dim)
+            if own.size == dim.size:
+                self.tie(own, dim)
 
     def refuse(self) -> None:
         """Pin all dimensions of all arguments: this operator is not known."""

@@ -7,6 +7,7 @@ several results). None says that the operator cannot be followed; what has no ru
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -137,11 +138,11 @@ def _along(flow: Flow, node: Node, arguments: Arguments) -> Any:
 
 
 def _spatial(flow: Flow, node: Node, arguments: Arguments) -> Any:
-    """Pooling, resampling: every channel for itself; positions stay."""
+    """Pooling, resampling: every channel for itself; positions, the last dimensions, stay."""
     given = flow.label(next(iter(arguments.values())))
     value = flow.values[node]
-    rank = value.ndim if isinstance(value, Tensor) else value[0].ndim
-    kept = 2 if rank >= 3 or len(given) != rank else 1
+    spatial = re.search(r"(\d)d", operator_name(node))
+    kept = len(given) - int(spatial[1]) if spatial else 2
     for dim in given[kept:]:
         flow.pin(dim, "positions in")
     for other in node.all_input_nodes[1:]:
