@@ -74,6 +74,9 @@ def _channelwise(flow: Flow, node: Node, arguments: Arguments) -> Label:
     for name in ("weight", "bias", "running_mean", "running_var"):
         if len(given) > 1:
             flow.weight(arguments.get(name), given[1])
+    if operator_name(node) == "instance_norm":
+        for dim in given[2:]:
+            flow.pin(dim, "positions in")
     return given
 
 
@@ -117,42 +120,59 @@ def _reduced(flow: Flow, node: Node, arguments: Arguments) -> Any:
 
 
 def _along(flow: Flow, node: Node, arguments: Arguments) -> Any:
-    """argmax, sort, cumsum ...: the order along a dimension matters, so it stays."""
+    """argmax, sort, cumsum, fft ...: the order along some dimensions matters, so they stay."""
     given = list(flow.label(next(iter(arguments.values()))))
-    dim = arguments.get("dim")
-    for place in range(len(given)) if dim is None else [int(dim)]:
+    dims = arguments.get("dim")
+    listed = (
+        list(range(len(given))) if dims is None else list(dims) if isinstance(dims, (list, tuple)) else [dims]
+    )
+    ordered = {int(place) % len(given) for place in listed}
+    for place in ordered:
         flow.pin(given[place])
     value = flow.values[node]
-    values = [value] if isinstance(value, Tensor) else list(value)
-    shapes = [tuple(int(s) for s in v.shape) for v in values]
     labels = []
-    for shape in shapes:
-        same = len(shape) == len(given)
-        keep = (
-            given
-            if same
-            else [d for p, d in enumerate(given) if dim is not None and p != int(dim) % len(given)]
-        )
-        labels.append(tuple(d if d.size == s else flow.stuck(s) for d, s in zip(keep, shape, strict=True)))
+    for each in [value] if isinstance(value, Tensor) else value:
+        left = given if each.ndim == len(given) else [d for p, d in enumerate(given) if p not in ordered]
+        sizes = [int(size) for size in each.shape]
+        labels.append(tuple(d if d.size == s else flow.stuck(s) for d, s in zip(left, sizes, strict=True)))
     return labels[0] if isinstance(value, Tensor) else labels
 
 
 def _spatial(flow: Flow, node: Node, arguments: Arguments) -> Any:
-    """Pooling, resampling: every channel for itself; positions, the last dimensions, stay."""
+    """Pooling, resampling: every channel for itself; positions, the last dimensions, stay, but for windows of one."""
     given = flow.label(next(iter(arguments.values())))
     value = flow.values[node]
     spatial = re.search(r"(\d)d", operator_name(node))
     kept = len(given) - int(spatial[1]) if spatial else 2
-    for dim in given[kept:]:
-        flow.pin(dim, "positions in")
+    alone = [_window_of_one(arguments, place - kept) for place in range(kept, len(given))]
+    for dim, untouched in zip(given[kept:], alone, strict=True):
+        if not untouched:
+            flow.pin(dim, "positions in")
     for other in node.all_input_nodes[1:]:
         for dim in flow.label(other)[1:]:
             flow.pin(dim, "positions in")
-    values = [value] if isinstance(value, Tensor) else list(value)
-    labels = [
-        (*given[:kept], *(flow.stuck(int(size), "positions in") for size in v.shape[kept:])) for v in values
-    ]
+    labels = []
+    for each in [value] if isinstance(value, Tensor) else value:
+        positions = [
+            dim if untouched else flow.stuck(int(size), "positions in")
+            for dim, untouched, size in zip(given[kept:], alone, each.shape[kept:], strict=True)
+        ]
+        labels.append((*given[:kept], *positions))
     return labels[0] if isinstance(value, Tensor) else labels
+
+
+def _window_of_one(arguments: Arguments, place: int) -> bool:
+    """Whether pooling leaves this spatial dimension as it is."""
+    for name, neutral in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+        numbers = arguments.get(name, neutral if name != "kernel_size" else None)
+        if name == "stride" and not numbers:
+            numbers = arguments.get("kernel_size")
+        if numbers is None:
+            return False
+        one = numbers[place if len(numbers) > 1 else 0] if isinstance(numbers, (list, tuple)) else numbers
+        if one != neutral:
+            return False
+    return True
 
 
 def _im2col(flow: Flow, node: Node, arguments: Arguments) -> Label:
@@ -315,7 +335,8 @@ _RULES: dict[str, Rule] = _table(
     ),
     along=(
         _along,
-        "argmax argmin sort topk cumsum cumprod argsort cummax logcumsumexp fft_fft fft_ifft fft_rfft fft_irfft",
+        "argmax argmin sort topk cumsum cumprod argsort cummax logcumsumexp fft_fft fft_ifft fft_rfft fft_irfft "
+        "fft_fft2 fft_ifft2 fft_fftn fft_ifftn fft_rfft2 fft_irfft2 fft_rfftn fft_irfftn",
     ),
     spatial=(
         _spatial,

@@ -46,6 +46,18 @@ class Removal:
         """The new shape of what ``node`` gives."""
         return tuple(self.size(dim) for dim in self.flow.label(node))
 
+    def number(self, argument: Any) -> int:
+        """What a size is in the new graph, for a batch of two: sizes that are read off tensors shrink by themselves."""
+        if not isinstance(argument, Node):
+            return int(argument)
+        if operator_name(argument) == "sym_size":
+            tensor, place = argument.args[:2]
+            return self.size(self.flow.label(tensor)[int(place)])  # type: ignore[arg-type]
+        if argument.op == "call_function" and not isinstance(argument.target, torch._ops.OpOverload):
+            target: Any = argument.target
+            return int(target(*(self.number(a) for a in argument.args)))
+        return int(self.flow.values[argument])
+
     def changes(self, node: Any) -> bool:
         """Whether the shape of what ``node`` gives changes."""
         labels = self.flow.labels.get(node)
@@ -69,16 +81,24 @@ def _sizes(removal: Removal, old: Node, new: Node) -> None:
     name = next(n for n in ("size", "shape", "sizes") if n in arguments(old))
     given = list(arguments(new)[name])
     shape = removal.shape(old)
-    before = removal.flow.shape(old)
-    offset = len(before) - len(given)
+    offset = len(shape) - len(given)
     if operator_name(old) == "unflatten":
         offset = int(arguments(old)["dim"]) % len(removal.flow.label(arguments(old)["self"]))
-    for place, size in enumerate(given):
-        was, now = before[place + offset], shape[place + offset]
-        if was == now or size == -1:
-            continue
-        given[place] = now if isinstance(size, int) else _scaled(new, size, was, now)
+    for place, size in enumerate(arguments(old)[name]):
+        now = shape[place + offset]
+        if isinstance(size, Node) and (was := removal.number(size)) != now:
+            given[place] = _scaled(new, given[place], was, now)
+        elif not isinstance(size, Node) and size != -1:
+            given[place] = now
+    if operator_name(old) in ("view", "_unsafe_view") and not any(_writes(user) for user in old.users):
+        new.target = torch.ops.aten.reshape.default  # the layout of what it views may be another one now
+        name = "shape"
     set_argument(new, name, given)
+
+
+def _writes(node: Node) -> bool:
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
 def _scaled(before: Node, size: Node, was: int, now: int) -> Node:
@@ -105,7 +125,7 @@ def _slice(removal: Removal, old: Node, new: Node) -> None:
     start, end, step = (removal.flow.value(known[name]) for name in ("start", "end", "step"))
     rows = range(dim.size)[slice(start, end, step)]
     left = removal.left(dim)
-    if len(left) == dim.size:
+    if len(left) == dim.size or len(rows) == dim.size:
         return
     places = np.flatnonzero(np.isin(left, np.asarray(rows)))
     if not len(places):

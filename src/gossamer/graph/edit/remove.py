@@ -54,7 +54,7 @@ def without(flow: Flow, removed: Array, graph: Graph | None = None) -> Graph:
     for name, dims in flow.axes.items():
         for axis, dim in enumerate(dims):
             left = kept(flow, dim, removed)
-            if not len(left):
+            if dim.size and not len(left):
                 raise GraphError(f"nothing would be left of {name!r}, axis {axis}: keep more of its groups")
             if len(left) < dim.size:
                 _narrow(new, name, axis, torch.from_numpy(left))

@@ -41,7 +41,7 @@ class _Units(Granularity):
             asked = {name for name in made if known[name].kind != "embedding"} or made
             if group.refused is not None and asked & chosen:
                 note(group.name, f"{self} leaves it whole: {group.refused}")
-            elif group.refused is None and asked <= chosen:
+            elif group.refused is None and asked <= chosen and (asked or _is_width(graph, group)):
                 taken.append(group)
         return [_Group(graph, analysis, group, self._step(group)) for group in _independent(taken)]
 
@@ -90,6 +90,14 @@ class Heads(_Units):
     """Whole attention heads; with grouped queries, keys and values together with the queries that share them."""
 
     kind: ClassVar[str] = "heads"
+
+
+def _is_width(graph: Graph, group: ChannelGroup) -> bool:
+    """Whether a group in no layer's weight is a width of the network: two parameters meet in it (products written with
+    einsum). Positions and numbers of queries lie in one alone.
+    """
+    parameters = {name for name, _ in graph.named_parameters()}
+    return len({m.weight for m in group.members if m.weight in parameters}) > 1
 
 
 def _independent(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
