@@ -371,7 +371,6 @@ TRANSFORMERS: dict[str, Animal] = {
             num_layers=1,
             num_heads=4,
             use_cache=False,
-            spelling="eager",
             decoder_start_token_id=0,
         ),
         both_sides,

@@ -69,7 +69,21 @@ def _plain(graph: Graph, weights: Mapping[str, Weight]) -> Graph:
     for name in names:
         shipped = torch.from_numpy(decode(weights[graph.tied.get(name, name)]).copy())
         _owner(plain, name).register_parameter(name.rpartition(".")[2], nn.Parameter(shipped))
+    _lay_out_attention(plain)
     return plain
+
+
+def _lay_out_attention(plain: Graph) -> None:
+    """Results of fused attention in the usual layout. Kernels give it transposed or not; a reshape that the exporter
+    turned into a view while it was the one would fail when it is the other.
+    """
+    fused = torch.ops.aten.scaled_dot_product_attention.default
+    for node in plain.graph.find_nodes(op="call_function", target=fused):
+        with plain.graph.inserting_after(node):
+            usual = plain.graph.call_function(torch.ops.aten.contiguous.default, (node,))
+        usual.meta = dict(node.meta)
+        node.replace_all_uses_with(usual, delete_user_cb=lambda user, usual=usual: user is not usual)
+    plain.recompile()
 
 
 def _owner(graph: Graph, weight: str) -> nn.Module:
