@@ -82,8 +82,8 @@ def test_serving_loads_few_modules(tmp_path):
 
 
 def test_the_runtime_part_is_small():
-    """The native module and the Python that serving loads: below 5 MiB installed."""
+    """The native module and the Python that serving loads: below 5 MB installed."""
     folder = Path(gossamer.__file__).parent
     parts = [folder / "__init__.py", folder / "errors.py", *folder.glob("_native*")]
     parts += [file for name in ("artifact", "engine", "weights") for file in (folder / name).rglob("*.py")]
-    assert sum(part.stat().st_size for part in parts) < 5 * 2**20
+    assert sum(part.stat().st_size for part in parts) < 5_000_000
