@@ -1,8 +1,8 @@
 """Quantization measured: what ships is run by the Engine, and the peers quantize the same networks on the same inputs.
 
 Run by ``make bench-quantization``. Figures go to bench/results/quantization.json and docs/results/quantization.md. The
-trainings (bench/quantization_training.py) are taken from bench/out/quantization where they are; data and packages that
-are not there are said in the page. ``--only`` runs one experiment and keeps the figures of the others.
+trainings (bench/quantization_training.py) are taken from bench/out/quantization where they are; what lacks data or
+packages says so and is left out. ``--only`` runs one experiment and keeps the figures of the others.
 """
 
 from __future__ import annotations
@@ -358,6 +358,12 @@ EXPERIMENTS: dict[
 }
 
 
+def kept(path: Path) -> dict[str, Any]:
+    """The figures of earlier runs."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def merged(held: Rows, new: Rows) -> Rows:
     """Rows by name, the new ones in place of the old."""
     by_name = {row.get("row", row.get("network", row.get("bits"))): row for row in [*held, *new]}
@@ -404,7 +410,7 @@ def main() -> None:
             folder = getattr(options, job.data)
             if folder is not None:
                 train(job, options.out, task_on(folder, options.device), options.device)
-    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    results = kept(options.results)
     for name, (experiment, lacks) in EXPERIMENTS.items():
         if options.only in (None, name):
             reason = lacks(options)
@@ -414,12 +420,11 @@ def main() -> None:
                 for row in experiment(options):
                     print(row, flush=True)
                     held = merged(held, [row])
+                    results = kept(options.results)  # another run may have measured something else meanwhile
                     results[name] = {"rows": held, "machine": here()}
                     options.results.parent.mkdir(parents=True, exist_ok=True)
                     options.results.write_text(json.dumps(results, indent=1) + "\n")
-            elif name not in results:
-                results[name] = {"rows": [], "reason": reason}
-    write_page(results, ROOT / "docs/results/quantization.md")
+    write_page(kept(options.results), ROOT / "docs/results/quantization.md")
 
 
 if __name__ == "__main__":

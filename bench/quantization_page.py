@@ -10,14 +10,14 @@ Row = Mapping[str, Any]
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> None:
-    """Write the page; an experiment that was not run says why."""
+    """Write the page; an experiment that was not run is said to be missing."""
     parts = [
         "# Quantization, measured",
         "`make bench-quantization` writes this page. Errors, agreement and similarities are those of the `.goss` file "
         "as the Engine runs it, in integers; nothing is simulated.",
     ]
     for name, (title, text, table) in _SECTIONS.items():
-        held = results.get(name, {"rows": [], "reason": "not run yet"})
+        held = results.get(name, {"rows": []})
         parts.append(f"## {title}")
         parts.append(text)
         parts.append(

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import deep_compression_page as page  # noqa: E402
+import quantization_page  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,9 @@ def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_the_quantization_page_says_what_the_bench_measured(tmp_path):
+    found = json.loads((ROOT / "bench" / "results" / "quantization.json").read_text())
+    quantization_page.write_page(found, tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "results" / "quantization.md").read_text()
