@@ -20,9 +20,7 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
         held = results.get(name, {"rows": []})
         parts.append(f"## {title}")
         parts.append(text)
-        parts.append(
-            table(held["rows"]) if held["rows"] else f"Not measured: {held.get('reason', 'no rows')}."
-        )
+        parts.append(table(held["rows"]) if held["rows"] else "Not measured yet.")
         if held["rows"]:
             parts.append(f"Machine: {held['machine']}.")
     path.write_text("\n\n".join(parts) + "\n")
