@@ -73,7 +73,13 @@ def halved(animal: Any) -> Pruned:
     gone = [channels.named(name).ids[~mask.numpy()] for name, mask in keep.items()]
     removed = np.concatenate(gone) if gone else np.zeros(0, np.int64)
     return Pruned(
-        whole, channels, graph, remove_units(channels, keep, single), removed, inputs_of(example), seconds
+        whole,
+        channels,
+        graph,
+        remove_units(channels, keep, single),
+        removed,
+        inputs_of(example, whole),
+        seconds,
     )
 
 
@@ -89,14 +95,11 @@ def choice(channels: Channels) -> dict[str, Tensor]:
     return keep
 
 
-def inputs_of(example: Any) -> tuple[Tensor, ...]:
-    values = (
-        example.values()
-        if isinstance(example, dict)
-        else example
-        if isinstance(example, tuple)
-        else (example,)
-    )
+def inputs_of(example: Any, graph: Graph) -> tuple[Tensor, ...]:
+    """Two rows of the example in calling order, in double precision."""
+    if isinstance(example, dict):
+        example = tuple(example[spec.name] for spec in graph.signature)
+    values = example if isinstance(example, tuple) else (example,)
     return tuple(v[:2].double() if v.is_floating_point() else v[:2] for v in values)
 
 
