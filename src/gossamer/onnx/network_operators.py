@@ -347,16 +347,17 @@ def _gather(operation: Operation, x: Any, indices: Any) -> Any:
     if axis == 0 and isinstance(x, torch.nn.Parameter) and x.ndim == 2:
         return F.embedding(index, x)
     flat = x.index_select(axis, index.reshape(-1))
-    picked: Tensor = flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
-    return picked
+    found: Tensor = flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return found
 
 
 def _expand(operation: Operation, x: Any, shape: Any) -> Tensor:
-    wanted = _ints(shape)
-    x = _tensor(x)
-    have = [1] * (len(wanted) - x.ndim) + list(x.shape)
+    wanted, tensor = _ints(shape), _tensor(x)
+    have = [1] * (len(wanted) - tensor.ndim) + list(tensor.shape)
     wanted = [1] * (len(have) - len(wanted)) + wanted
-    return x.expand([h if isinstance(w, int) and w == 1 else w for h, w in zip(have, wanted, strict=True)])
+    return tensor.expand(
+        [h if isinstance(w, int) and w == 1 else w for h, w in zip(have, wanted, strict=True)]
+    )
 
 
 def _constant_of_shape(operation: Operation, shape: Any) -> Tensor:
