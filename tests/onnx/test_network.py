@@ -89,16 +89,17 @@ def test_a_file_is_quantized_without_the_model(exported):
     assert np.square(ours - wanted).mean() < 0.01 * np.square(wanted).mean()
 
 
-def test_a_batch_fixed_at_one_becomes_any():
+@pytest.mark.parametrize(("sizes", "allowzero"), [([1, -1], 0), ([1, 64], 0), ([1, 64], 1)])
+def test_a_batch_fixed_at_one_becomes_any(sizes, allowzero):
     rng = np.random.default_rng(0)
     weights = {
         "w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
-        "shape": np.array([1, -1]),
+        "shape": np.array(sizes),
         "m": rng.standard_normal((4 * 16, 5)).astype(np.float32),
     }
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2, 2]),
-        helper.make_node("Reshape", ["y", "shape"], ["flat"]),
+        helper.make_node("Reshape", ["y", "shape"], ["flat"], allowzero=allowzero),
         helper.make_node("MatMul", ["flat", "m"], ["out"]),
     ]
     value = helper.make_tensor_value_info

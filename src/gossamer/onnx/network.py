@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gossamer.artifact.program import Program
+from gossamer.artifact.program import Operation, Program
 from gossamer.engine import Engine
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, trace
@@ -130,10 +130,21 @@ def _with_free_batch(program: Program) -> Program:
     for operation in program.operations:
         shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
         if isinstance(shape, Dense) and shape.values.size > 1 and shape.values[0] == 1:
-            weights[operation.inputs[1]] = Dense(np.concatenate([[0], shape.values[1:]]).astype(np.int64))
+            weights[operation.inputs[1]] = _any_batch(operation, shape.values)
     inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
     outputs = tuple(replace(port, shape=None) for port in program.outputs)
     return replace(program, inputs=inputs, outputs=outputs, weights=weights)
+
+
+def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any]) -> Dense:
+    """``sizes`` of a reshape to one example, for a batch of them."""
+    batch = 0 if -1 in sizes else -1
+    if batch == 0 and operation.attributes.get("allowzero"):
+        raise UnsupportedError(
+            f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export the model "
+            "with a batch dimension that is dynamic"
+        )
+    return Dense(np.array([batch, *sizes[1:]], np.int64))
 
 
 def _free(owner: nn.Module, name: str) -> str:
