@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from gossamer.prune import Heads as Heads
     from gossamer.prune import Layers as Layers
     from gossamer.prune import Prune as Prune
+    from gossamer.quantize import Binarize as Binarize
     from gossamer.quantize import Cluster as Cluster
     from gossamer.quantize import Int8 as Int8
     from gossamer.quantize import PerChannel as PerChannel
     from gossamer.quantize import PerTensor as PerTensor
     from gossamer.quantize import Quantize as Quantize
+    from gossamer.quantize import Ternarize as Ternarize
     from gossamer.recipe import Repeat as Repeat
     from gossamer.result import Result as Result
     from gossamer.result import compress as compress
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it, and its name there where that differs.
 _HOMES = {
+    "Binarize": "gossamer.quantize",
     "Blocks": "gossamer.prune",
     "Channels": "gossamer.prune",
     "Cluster": "gossamer.quantize",
@@ -56,6 +59,7 @@ _HOMES = {
     "Repeat": "gossamer.recipe",
     "Result": "gossamer.result",
     "Task": "gossamer.task",
+    "Ternarize": "gossamer.quantize",
     "channel_groups": "gossamer.graph",
     "compress": "gossamer.result",
     "load": "gossamer.artifact:read",

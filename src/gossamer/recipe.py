@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph, Pass
 from gossamer.task import Task
-from gossamer.train.ramps import Cubic, Even, Full, Geometric, Ramp
+from gossamer.train.ramps import Cubic, Even, Full, Geometric, Halving, Ramp
 
-__all__ = ["Cubic", "Even", "Full", "Geometric", "Ramp", "Repeat", "unroll"]
+__all__ = ["Cubic", "Even", "Full", "Geometric", "Halving", "Ramp", "Repeat", "unroll"]
 
 
 @dataclass(frozen=True)

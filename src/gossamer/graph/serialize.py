@@ -33,7 +33,7 @@ from gossamer.graph.transform import (
     transformed_weights,
     transforms,
 )
-from gossamer.numerics import affine
+from gossamer.numerics import affine, signs  # noqa: F401 (signs defines an operator)
 
 VERSION = 1
 

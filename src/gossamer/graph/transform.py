@@ -8,7 +8,7 @@ the two agree element by element, which a law tests for every subclass.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -50,6 +50,13 @@ class WeightTransform(nn.Module, abc.ABC):
         for name, parameter in self.named_parameters():
             new.get_parameter(name).requires_grad_(parameter.requires_grad)
         return new
+
+    def settle(self, original: Tensor, chance: torch.Generator) -> None:
+        """After an optimizer's update: bring the tensor under all transforms, in place, to where it may be.
+
+        For a method that trains clipped or rounded weights; by default nothing. ``chance``: the same in every process.
+        """
+        del original, chance
 
     @abc.abstractmethod
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
@@ -131,6 +138,23 @@ def represent(graph: nn.Module, weight: str) -> Weight:
     for transform in transforms(graph, weight):
         value = transform.represent(value)
     return value
+
+
+@torch.no_grad()
+def settle(graph: nn.Module, weights: Sequence[str], chance: torch.Generator) -> None:
+    """What the transforms of ``weights`` do after an update (:meth:`WeightTransform.settle`)."""
+    for weight in weights:
+        for transform in transforms(graph, weight):
+            transform.settle(original(graph, weight), chance)
+
+
+def settling_weights(graph: nn.Module) -> list[str]:
+    """The weights that have a transform with something to do after an update."""
+    return [
+        weight
+        for weight in transformed_weights(graph)
+        if any(type(each).settle is not WeightTransform.settle for each in transforms(graph, weight))
+    ]
 
 
 def class_name(cls: type) -> str:

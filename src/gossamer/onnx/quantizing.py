@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto
 from onnxscript import opset18
 
-from gossamer.numerics import affine  # noqa: F401 (defines the operators)
+from gossamer.numerics import affine, signs  # noqa: F401 (define the operators)
 
 op: Any = opset18  # its stubs know tensors by their element types alone
 
@@ -30,7 +30,13 @@ def _dynamic_quantize(x: Any, low: int, high: int) -> Any:
     return op.DequantizeLinear(y, scale, zero)
 
 
+def _binarize(x: Any) -> Any:
+    zero, one, minus_one = (op.Constant(value_float=value) for value in (0.0, 1.0, -1.0))
+    return op.Where(op.GreaterOrEqual(x, zero), one, minus_one)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.gossamer.fake_quantize.default: _fake_quantize,
     torch.ops.gossamer.dynamic_quantize.default: _dynamic_quantize,
+    torch.ops.gossamer.binarize.default: _binarize,
 }

@@ -4,16 +4,21 @@ from .activations import Fixed, Learned, Tracked, is_quantizers
 from .adaround import AdaRound, Rounding
 from .batchnorm import FreezeBatchNorm, ReestimateBatchNorm
 from .bias import CorrectBias
+from .binarize import Binarize, Binary, BinaryConnect, MeanMagnitude
 from .cluster import Cluster, SharedValues
 from .diagnosis import Diagnosis, LayerDiagnosis, diagnose
 from .equalize import EqualizeLayers
+from .fixed_point import FixedPoint, FixedPointWeight
 from .fold import FoldBatchNorm, without_batch_norms
 from .gptq import GPTQ
 from .mixed import MixedPrecision
+from .powers import FrozenLevels, PowersOfTwo
 from .quantize import Dynamic, First, Last, Quantize
 from .ranges import EMA, KL, MSE, MinMax, Percentile
 from .reconstruct import ReconstructBlocks
 from .smooth import SmoothQuant
+from .ternarize import TWN, Ternarize, Ternary
+from .ttq import TTQ, TrainedTernary
 from .types import Int, Int4, Int8, PerChannel, PerGroup, PerTensor
 from .weights import FakeQuantize
 
@@ -22,7 +27,12 @@ __all__ = [
     "GPTQ",
     "KL",
     "MSE",
+    "TTQ",
+    "TWN",
     "AdaRound",
+    "Binarize",
+    "Binary",
+    "BinaryConnect",
     "Cluster",
     "CorrectBias",
     "Diagnosis",
@@ -31,27 +41,35 @@ __all__ = [
     "FakeQuantize",
     "First",
     "Fixed",
+    "FixedPoint",
+    "FixedPointWeight",
     "FoldBatchNorm",
     "FreezeBatchNorm",
+    "FrozenLevels",
     "Int",
     "Int4",
     "Int8",
     "Last",
     "LayerDiagnosis",
     "Learned",
+    "MeanMagnitude",
     "MinMax",
     "MixedPrecision",
     "PerChannel",
     "PerGroup",
     "PerTensor",
     "Percentile",
+    "PowersOfTwo",
     "Quantize",
     "ReconstructBlocks",
     "ReestimateBatchNorm",
     "Rounding",
     "SharedValues",
     "SmoothQuant",
+    "Ternarize",
+    "Ternary",
     "Tracked",
+    "TrainedTernary",
     "diagnose",
     "is_quantizers",
     "without_batch_norms",

@@ -8,7 +8,7 @@ from .objectives import Objective, StepLoss, TaskLoss
 from .optimizers import SGD, Adam, AdamW, Optimizer
 from .penalties import L1, L2, Penalty
 from .progress import showing_progress
-from .ramps import Cubic, Even, Full, Geometric, Ramp
+from .ramps import Cubic, Even, Full, Geometric, Halving, Ramp
 from .schedules import Constant, Cosine, Exponential, OneCycle, Schedule, Step
 from .stopping import EarlyStopping
 
@@ -30,6 +30,7 @@ __all__ = [
     "Finetune",
     "Full",
     "Geometric",
+    "Halving",
     "Moment",
     "Objective",
     "OneCycle",

@@ -20,6 +20,7 @@ from gossamer._nested import batch_size, leaves, to_device
 from gossamer.errors import CheckpointError, TaskError
 from gossamer.graph.journal import note
 from gossamer.graph.module import Graph
+from gossamer.graph.transform import settle, settling_weights
 from gossamer.task import Task, device_of, evaluate, modes_restored, training_batches
 
 from .checkpoint import claim_slot
@@ -103,6 +104,7 @@ class Loop:
     def _prepare(self) -> None:
         plan, processes = self._plan, self._processes
         self._trained = trainable(self._network)
+        self._settling = settling_weights(self._network)
         self._callable = processes.wrap(self._network)
         self._optimizer = plan.optimizer.build(self._trained)
         self._scaler = processes.accelerator.scaler
@@ -195,6 +197,8 @@ class Loop:
         for each in plan.during:
             each.after_gradients(moment)
         self._optimizer.step()
+        if self._settling:
+            settle(self._network, self._settling, moment.generator())
         for each in plan.during:
             each.after_update(moment)
         self._optimizer.zero_grad(set_to_none=True)

@@ -61,3 +61,21 @@ class Geometric(Ramp):
     def strength(self, progress: float) -> float:
         """See :class:`Ramp`."""
         return float((1.0 - self.kept**progress) / (1.0 - self.kept))
+
+
+@dataclass(frozen=True)
+class Halving(Ramp):
+    """1 - 2^-r after round r of ``rounds``, and 1 at the end: half of the rest each time (INQ, Zhou et al. 2017).
+
+    Of a Repeat with as many rounds. Raises RecipeError for less than one.
+    """
+
+    rounds: int = 4
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise RecipeError(f"{self}: give 1 or more rounds")
+
+    def strength(self, progress: float) -> float:
+        """See :class:`Ramp`."""
+        return 1.0 if progress >= 1 else 1.0 - 2.0 ** -(progress * self.rounds)
