@@ -43,6 +43,22 @@ static engine::GemmArgs gemm_fields(Fields& f) {
   return g;
 }
 
+static engine::XnorCheck xnor_fields(Fields& f) {
+  const auto size = [&](const char* name) { return f.number<int64_t>(name, 0); };
+  engine::XnorArgs g{size("m"), size("n"), size("words"), nullptr, f.array<const int32_t>("b"), f.array<const int32_t>("mask"),
+                     f.array<const int32_t>("bits")};
+  g.row_scale = f.array<const float>("row_scale");
+  g.column_scale = f.array<const float>("column_scale");
+  g.row_bias = f.array<const float>("row_bias");
+  g.column_bias = f.array<const float>("column_bias");
+  g.residual = f.array<const float>("residual");
+  g.c = f.array<float>("c");
+  g.c_stride = g.n;
+  g.low = f.low();
+  g.high = f.high();
+  return {g, f.array<const float>("x"), size("k"), f.number<float>("limit", 0)};
+}
+
 static engine::ConvShape conv_shape_fields(Fields& f) {
   const auto size = [&](const char* name) { return f.number<int64_t>(name, 1); };
   return {size("batch"), size("groups"), size("in_channels"), size("in_h"), size("in_w"), size("out_channels"),
@@ -266,6 +282,7 @@ void bind_kernels(nb::module_& m) {
   });
   bind_check<engine::GemmArgs>(m, "check_gemm", engine::check_gemm, gemm_fields);
   bind_check<engine::GemmArgs>(m, "check_bf16", engine::check_bf16, gemm_fields);
+  bind_check<engine::XnorCheck>(m, "check_xnor", engine::check_xnor, xnor_fields);
   bind_check<engine::ConvArgs>(m, "check_conv", engine::check_conv, conv_fields);
   bind_check<engine::Col2imArgs>(m, "check_col2im", engine::check_col2im, col2im_fields);
   bind_check<engine::PoolArgs>(m, "check_pool", engine::check_pool, pool_fields);

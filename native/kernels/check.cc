@@ -1,5 +1,7 @@
 #include "kernels/check.h"
 
+#include <algorithm>
+
 #include "kernels/attention_rows/reference.h"
 #include "kernels/bf16/reference.h"
 #include "kernels/bytes/reference.h"
@@ -16,6 +18,7 @@
 #include "kernels/rows/reference.h"
 #include "kernels/sparse/reference.h"
 #include "kernels/transpose/reference.h"
+#include "kernels/xnor/reference.h"
 
 namespace gossamer {
 namespace {
@@ -55,6 +58,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kGemmKernels, all);
   add_rows(kBf16Kernels, all);
   add_rows(kCodesKernels, all);
+  add_rows(kXnorKernels, all);
   for (const ConvMethod* method : conv_methods()) add_rows(method->kernels(), all);
   add_rows(kPeakFloatKernels, all);
   add_rows(kPeakByteKernels, all);
@@ -118,6 +122,29 @@ void check_bf16(const std::string& name, GemmArgs args) {
   args.a_k = 1;
   args.a = reinterpret_cast<const float*>(left.data());
   args.b = reinterpret_cast<const float*>(right.data());
+  take_all(args, row->tile);
+  row->run(args);
+}
+
+void check_xnor(const std::string& name, XnorCheck check) {
+  const XnorKernel* row = find_row(kXnorKernels, name);
+  XnorArgs& args = check.args;
+  std::vector<int32_t> left(static_cast<size_t>(args.m * args.words));
+  for (int64_t i = 0; i < args.m; ++i) {
+    const SignRowArgs signs{check.x + i * check.k, check.k, check.limit, left.data() + i * args.words};
+    row ? row->row(signs) : sign_row_reference(signs);
+  }
+  args.a = left.data();
+  if (!row) return xnor_reference(args);
+  const int width = row->tile.width;
+  const auto columns = static_cast<size_t>(panel_count(args.n, width) * width);
+  std::vector<int32_t> right(columns * static_cast<size_t>(args.words)), mask(right.size()), bits(columns);
+  pack_signs(args.n, args.words, args.b, width, right.data());
+  if (args.mask) pack_signs(args.n, args.words, args.mask, width, mask.data());
+  std::copy_n(args.bits, args.n, bits.data());
+  args.b = right.data();
+  args.mask = args.mask ? mask.data() : nullptr;
+  args.bits = bits.data();
   take_all(args, row->tile);
   row->run(args);
 }

@@ -21,6 +21,7 @@
 #include "kernels/rows/rows.h"
 #include "kernels/sparse/sparse.h"
 #include "kernels/transpose/transpose.h"
+#include "kernels/xnor/xnor.h"
 
 namespace gossamer {
 
@@ -36,6 +37,14 @@ std::vector<RowName> kernel_rows();
 // set that this machine lacks. Matrices and weights are row-major as the reference.h of the family has them.
 void check_gemm(const std::string& row, GemmArgs args);
 void check_bf16(const std::string& row, GemmArgs args);
+// Signs of floats: A(i, p) = x[i k + p] >= limit.
+struct XnorCheck {
+  XnorArgs args;  // b and mask: rows of words, (n, words)
+  const float* x;
+  int64_t k;
+  float limit;
+};
+void check_xnor(const std::string& row, XnorCheck check);
 void check_codes(const std::string& row, CodesCheck args);
 void check_conv(const std::string& row, ConvArgs args);  // a row of any method of convolution
 void check_col2im(const std::string& row, Col2imArgs args);

@@ -100,7 +100,7 @@ class Fuser {
     const bool has_bias = fused.node->op != "DequantizeLinear" && fused.node->has_input(2);
     if (fused.epilogue.bias != kAbsent || has_bias || !info(value).known) return false;
     const Shape &shape = info(value).shape, &out = info(fused.result).shape;
-    const size_t behind = fused.node->op == "Conv" ? out.size() - 2 : 0;  // dimensions after the channel
+    const size_t behind = fused.node->op == "Conv" || fused.node->op == "gossamer.SignConv" ? out.size() - 2 : 0;  // dimensions after the channel
     if (out.size() < behind + 1 || shape.size() < behind + 1) return false;
     const int64_t channels = out[out.size() - 1 - behind];
     return shape[shape.size() - 1 - behind] == channels && element_count(shape) == channels;

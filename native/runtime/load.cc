@@ -9,6 +9,7 @@
 #include "runtime/errors.h"
 #include "runtime/quantized.h"
 #include "runtime/rewrite.h"
+#include "runtime/signs.h"
 #include "runtime/transformer.h"
 
 namespace gossamer {
@@ -397,6 +398,7 @@ void prepare(Model& model, Isa isa) {
   rewrite_quantized(model, isa);
   fold_constants(model, model.nodes, isa, budget, [](const Node&) { return false; }, true);
   fold_norms(model);
+  rewrite_signs(model);
   decode_for_others(model, model.nodes);
   for (const int value : model.outputs) {
     if (const auto at = model.constants.find(value); at != model.constants.end()) decode(at->second);

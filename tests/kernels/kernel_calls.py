@@ -12,7 +12,7 @@ EXERCISED: set[str] = set()
 UNIT = 2.0**-24  # half the distance of 1 to the next float32: docs/numerics.md, section 1
 CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winograd6", "fft"}
 FAMILIES = {
-    "gemm", "bf16", "codes", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
+    "gemm", "bf16", "xnor", "codes", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
     "depthwise_cells", "cell_quantize", "cell_dequantize",
     "byte_quantize", "byte_dequantize", "byte_softmax", "sum_rows",
@@ -20,7 +20,7 @@ FAMILIES = {
     "peak_floats", "peak_bytes",
 }.union(CONV_METHODS)  # fmt: skip
 # Those with a further row for AVX-512 VNNI.
-BYTE_FAMILIES = {"cell_bytes", "qgemm", "depthwise_cells", "byte_lookup", "peak_bytes", "bf16"}
+BYTE_FAMILIES = {"cell_bytes", "qgemm", "depthwise_cells", "byte_lookup", "peak_bytes", "bf16", "xnor"}
 
 
 @cache
@@ -42,7 +42,7 @@ def call(row: str, out: np.ndarray, **arguments) -> np.ndarray:
     """Run one row (or "family/reference") into ``out``, which is pre-filled so that unwritten elements show."""
     family, isa = row.split("/")
     out.fill(77 if out.dtype == np.uint8 else -12345.0)
-    key = "c" if family in ("gemm", "bf16") else "y"
+    key = "c" if family in ("gemm", "bf16", "xnor") else "y"
     check = "conv" if family in CONV_METHODS else family
     getattr(_native, f"check_{check}")(row, **{key: out}, **arguments)
     if isa != "reference":

@@ -1,0 +1,163 @@
+"""Weights of few bits on MNIST: BinaryConnect, TWN, TTQ, INQ, XNOR and fixed point; error and bytes in the file.
+
+    python bench/quantization_low_bits.py --out bench/out/low_bits [--device cuda]
+
+Every trained network is kept there; what is there is not trained again, and a killed training goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from quantization_training import ROOT, task_on
+from torch import Tensor, nn
+
+from gossamer import Binarize, Repeat, Ternarize, compress
+from gossamer.engine import Engine
+from gossamer.graph import Pass
+from gossamer.networks import lenet_5
+from gossamer.quantize import TTQ, BinaryConnect, First, FixedPoint, Last, PowersOfTwo
+from gossamer.task import Task
+from gossamer.train import Adam, Cosine, Finetune, Halving
+
+
+def perceptron(width: int = 1024, hidden: int = 3) -> nn.Module:
+    """The permutation-invariant network of BinaryConnect, section 3.1: three hidden layers, each with its norm."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    inputs = 28 * 28
+    for _ in range(hidden):
+        layers += [nn.Linear(inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, 10, bias=False), nn.BatchNorm1d(10))
+
+
+class BinaryBlocks(nn.Module):
+    """XNOR-Net's order of layers, norm, signs, convolution, pooling, between a first and a last layer in float."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, width, 5, padding=2, bias=False)
+        self.norm1, self.conv1 = nn.BatchNorm2d(width), nn.Conv2d(width, 2 * width, 3, padding=1, bias=False)
+        self.norm2, self.conv2 = (
+            nn.BatchNorm2d(2 * width),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False),
+        )
+        self.norm3, self.fc1 = nn.BatchNorm1d(4 * width * 9), nn.Linear(4 * width * 9, 512, bias=False)
+        self.norm4, self.fc2 = nn.BatchNorm1d(512), nn.Linear(512, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm1(F.max_pool2d(self.stem(x), 2))
+        x = self.norm2(F.max_pool2d(self.conv1(x), 2))
+        x = self.norm3(F.max_pool2d(self.conv2(x), 2).flatten(1))
+        return self.fc2(F.relu(self.norm4(self.fc1(x))))
+
+
+def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The L2-SVM's loss, as BinaryConnect has it: mean of max(0, 1 - t y)^2, t of -1 and 1."""
+    signs = 2 * F.one_hot(targets, outputs.shape[1]).to(outputs.dtype) - 1
+    return (1 - signs * outputs).clamp(min=0).square().mean()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A network, what is done to it, and how it is trained."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    recipe: Sequence[Pass]
+    shift: bool = True
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+
+
+def train(epochs: int, lr: float) -> Finetune:
+    return Finetune(epochs=epochs, optimizer=Adam(lr=lr), schedule=Cosine())
+
+
+def experiments() -> list[Experiment]:
+    dense = train(8, 2e-3)
+    return [
+        Experiment("LeNet-5, float", lenet_5, [dense]),
+        Experiment("LeNet-5, TWN", lenet_5, [dense, Ternarize(), train(10, 1e-3)]),
+        Experiment("LeNet-5, TTQ", lenet_5, [dense, Ternarize(TTQ()), train(10, 1e-3)]),
+        Experiment(
+            "LeNet-5, INQ 5 bits",
+            lenet_5,
+            [dense, Repeat(4, [PowersOfTwo(), train(2, 5e-4)], ramp=Halving())],
+        ),
+        Experiment("LeNet-5, <2, 6> by chance", lenet_5, [FixedPoint(2, 6), dense]),
+        Experiment("LeNet-5, <2, 6> to the nearest", lenet_5, [FixedPoint(2, 6, stochastic=False), dense]),
+        Experiment(
+            "perceptron, BinaryConnect",
+            perceptron,
+            [Binarize(BinaryConnect()), train(40, 3e-3)],
+            shift=False,
+            loss=squared_hinge,
+        ),
+        Experiment(
+            "perceptron, BinaryConnect by chance",
+            perceptron,
+            [Binarize(BinaryConnect(stochastic=True)), train(40, 3e-3)],
+            shift=False,
+            loss=squared_hinge,
+        ),
+        Experiment(
+            "XNOR network",
+            BinaryBlocks,
+            [Binarize(activations=True, exempt=[First(), Last()]), train(6, 2e-3)],
+        ),
+    ]
+
+
+def error(file: Path, task: Task) -> float:
+    """Per cent of the test images that the Engine, running the file, gets wrong."""
+    engine = Engine(file)
+    wrong = [
+        np.argmax(np.asarray(engine(inputs.cpu().numpy())), 1) != targets.cpu().numpy()
+        for inputs, targets in task.valid or ()
+    ]
+    return 100 * float(np.concatenate(wrong).mean())
+
+
+def run(experiment: Experiment, task: Task, out: Path, device: str) -> dict[str, object]:
+    """Train, or take what is there, and measure the file."""
+    name = "".join(c if c.isalnum() else "-" for c in experiment.name)
+    file = out / f"{name}.goss"
+    if not file.exists():
+        torch.manual_seed(0)
+        began = time.monotonic()
+        result = compress(experiment.build().to(device), task, experiment.recipe, checkpoint=out / name)
+        result.save(file)
+        print(f"{experiment.name}: {time.monotonic() - began:.0f} s", flush=True)
+    return {"name": experiment.name, "error": error(file, task), "bytes": file.stat().st_size}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/low_bits")
+    parser.add_argument("--only", default="", help="experiments whose name begins so")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    rows = []
+    for experiment in experiments():
+        if not experiment.name.startswith(options.only):
+            continue
+        task = task_on(options.mnist, options.device, batch=128)
+        task.train.shift, task.loss = experiment.shift, experiment.loss
+        rows.append(run(experiment, task, options.out, options.device))
+        print(f"{rows[-1]['name']:36} {rows[-1]['error']:.2f} %  {rows[-1]['bytes']:>9,} bytes", flush=True)
+    (options.out / "results.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
