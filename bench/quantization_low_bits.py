@@ -8,6 +8,7 @@ Every trained network is kept there; what is there is not trained again, and a k
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -153,7 +154,8 @@ def main() -> None:
         if not experiment.name.startswith(options.only):
             continue
         task = task_on(options.mnist, options.device, batch=128)
-        task.train.shift, task.loss = experiment.shift, experiment.loss
+        shuffled = dataclasses.replace(task.train, shift=experiment.shift)
+        task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
         rows.append(run(experiment, task, options.out, options.device))
         print(f"{rows[-1]['name']:36} {rows[-1]['error']:.2f} %  {rows[-1]['bytes']:>9,} bytes", flush=True)
     (options.out / "results.json").write_text(json.dumps(rows, indent=1))

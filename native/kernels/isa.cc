@@ -49,11 +49,6 @@ bool detect_vbmi() {
   return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && bit(c, 1);
 }
 
-bool detect_popcnt() {
-  uint32_t a = 0, b = 0, c = 0, d = 0;
-  return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && bit(c, 14);
-}
-
 bool detect_bf16() {
   uint32_t a = 0, b = 0, c = 0, d = 0;
   return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 5);
@@ -63,7 +58,6 @@ Isa detect() { return Isa::portable; }
 std::string brand() { return "unknown"; }
 bool detect_vbmi() { return false; }
 bool detect_bf16() { return false; }
-bool detect_popcnt() { return false; }
 #endif
 
 }  // namespace
@@ -80,11 +74,6 @@ bool machine_permutes_bytes() {
 
 bool machine_multiplies_bf16() {
   static const bool found = detect_bf16();
-  return found;
-}
-
-bool machine_counts_bits() {
-  static const bool found = detect_popcnt();
   return found;
 }
 

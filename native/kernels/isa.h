@@ -21,9 +21,6 @@ bool machine_permutes_bytes();
 // Whether a machine that runs avx512vnni also has AVX512-BF16, the dot products of halved floats.
 bool machine_multiplies_bf16();
 
-// Whether a machine that runs avx512vnni also has AVX512-VPOPCNTDQ, which counts the bits of words.
-bool machine_counts_bits();
-
 const char* isa_name(Isa isa);
 
 // What the processor calls itself; "unknown" where it does not.

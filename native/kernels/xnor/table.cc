@@ -6,7 +6,10 @@ namespace gossamer {
 namespace {
 
 // Not every machine with VNNI counts bits.
-void xnor_avx512vnni(const XnorArgs& args) { machine_counts_bits() ? xnor_avx512popcnt(args) : xnor_avx512(args); }
+void xnor_avx512vnni(const XnorArgs& args) {
+  static const bool counts = __builtin_cpu_supports("avx512vpopcntdq") != 0;
+  counts ? xnor_avx512popcnt(args) : xnor_avx512(args);
+}
 
 }  // namespace
 #endif
