@@ -95,7 +95,7 @@ Step build_product(Build& b) {
   const int64_t k = b.shape(0).back(), m = element_count(b.shape(0)) / k;
   const auto step = std::make_shared<const SignProduct>(b, m, k);
   const XnorArgs& a = step->args;
-  return {[step](const Run& run) { step->run(run); }, step->kernel->name, "", a.m * a.n * k, a.n * (a.words + 1) * 4};
+  return {[step](const Run& run) { step->run(run); }, step->kernel->name, "", a.m * a.n * k};
 }
 
 // --- convolution: weights are the rows, patches the panels ---------------------------------------------------------------
@@ -225,7 +225,7 @@ Step build_conv(Build& b) {
   const auto step = std::make_shared<const SignConv>(b);
   const XnorArgs& a = step->args;
   const int64_t depth = step->channels * step->w.kernel[0] * step->w.kernel[1];
-  return {[step](const Run& run) { step->run(run); }, step->kernel->name, "", step->batch * a.m * a.n * depth, a.m * (a.words + 1) * 4};
+  return {[step](const Run& run) { step->run(run); }, step->kernel->name, "", step->batch * a.m * a.n * depth};
 }
 
 constexpr Operator kOperators[] = {

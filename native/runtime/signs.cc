@@ -48,7 +48,7 @@ class SignRewriter {
   std::optional<Signs> signs(int value) const {
     const Node* choice = patterns_.producer(value);
     const Node* test = choice && choice->op == "Where" ? patterns_.producer(choice->inputs[0]) : nullptr;
-    if (!test || (test->op != "GreaterOrEqual" && test->op != "Greater")) return std::nullopt;
+    if (!test || (test->op != "GreaterOrEqual" && test->op != "Greater") || !test->has_input(0)) return std::nullopt;
     const auto limit = scalar(test->inputs[1]), high = scalar(choice->inputs[1]), low = scalar(choice->inputs[2]);
     if (model_.values[static_cast<size_t>(test->inputs[0])].dtype != DType::float32) return std::nullopt;
     if (!limit || !std::isfinite(*limit) || !high || !low || *high != -*low || !std::isfinite(*high) || *high == 0) return std::nullopt;

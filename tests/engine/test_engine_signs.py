@@ -53,7 +53,11 @@ def convolved(x, w, bias, attributes):
     convolve = torch.nn.functional.conv2d if dims == 2 else torch.nn.functional.conv1d
     more = {"stride": attributes.get("strides", 1), "dilation": attributes.get("dilations", 1)}
     padded = torch.nn.functional.pad(signs, around)
-    return convolve(padded, torch.from_numpy(w).double(), torch.from_numpy(bias).double(), **more).float().numpy()
+    return (
+        convolve(padded, torch.from_numpy(w).double(), torch.from_numpy(bias).double(), **more)
+        .float()
+        .numpy()
+    )
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -77,7 +81,9 @@ def test_products_of_signs(isa, operator):
     x = given(9, 70)
     wanted = (np.where(x >= 0, 1.0, -1.0) @ w.T.astype(float) + bias).astype(np.float32)
     right = w if operator == "Gemm transposed" else np.ascontiguousarray(w.T)
-    held = Codebook.of(((right + 1) / 2).astype(int), np.array([-1.0, 1.0])) if operator == "codebook" else right
+    held = (
+        Codebook.of(((right + 1) / 2).astype(int), np.array([-1.0, 1.0])) if operator == "codebook" else right
+    )
     if operator.startswith("Gemm"):
         last = [("Gemm", ["signs", "w", "b"], ["y"], {"transB": int(operator != "Gemm")})]
     else:
@@ -102,7 +108,11 @@ def test_what_follows_is_part_of_the_step():
 
 def test_thresholds_magnitudes_and_strict_comparison():
     x = np.float32([[0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.2, 0.7]])
-    operations = [("Greater", ["x", "zero"], ["positive"], {}), CHOICE[1], ("MatMul", ["signs", "w"], ["y"], {})]
+    operations = [
+        ("Greater", ["x", "zero"], ["positive"], {}),
+        CHOICE[1],
+        ("MatMul", ["signs", "w"], ["y"], {}),
+    ]
     scalars = {"zero": np.float32([0.5]), "one": np.float32(-0.25), "minus": np.float32(0.25)}
     net = program({"x": (1, 4)}, operations, ["y"], {"w": np.float32([[2], [-2], [2], [2]]), **scalars})
     engine = Engine(net)
@@ -127,6 +137,8 @@ def test_other_networks_are_computed_as_written(why):
     engine = Engine(program({"x": (1, 4, 3, 3)}, [*CHOICE, last], ["y"], constants))
     low = constants["minus"]
     signs = torch.from_numpy(np.where(x >= 0, np.float32(1), low))
-    wanted = torch.nn.functional.conv2d(signs, torch.from_numpy(w), groups=2 if why == "groups" else 1).numpy()
+    wanted = torch.nn.functional.conv2d(
+        signs, torch.from_numpy(w), groups=2 if why == "groups" else 1
+    ).numpy()
     np.testing.assert_allclose(engine(x), wanted, rtol=1e-6)
     assert not any(step.kernel.startswith("xnor") for step in engine.explain())

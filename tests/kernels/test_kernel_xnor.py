@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from kernel_calls import both, floats, rows_of
 
-SIZES = [(1, 1, 1), (1, 5, 31), (2, 33, 32), (3, 32, 33), (4, 17, 100), (9, 31, 257), (12, 65, 1000), (25, 40, 2049)]
+SIZES = [
+    (1, 1, 1),
+    (1, 5, 31),
+    (2, 33, 32),
+    (3, 32, 33),
+    (4, 17, 100),
+    (9, 31, 257),
+    (12, 65, 1000),
+    (25, 40, 2049),
+]
 
 
 def words(seed, rows, bits):
@@ -27,7 +36,13 @@ def test_products_of_signs(row, m, n, k, edge):
     if edge == "columns":
         arguments |= {"column_scale": floats(1, n), "column_bias": floats(2, n), "residual": floats(3, m, n)}
     else:
-        arguments |= {"row_scale": floats(1, m), "row_bias": floats(2, m), "low": -2.0, "high": 3.0, "limit": 0.25}
+        arguments |= {
+            "row_scale": floats(1, m),
+            "row_bias": floats(2, m),
+            "low": -2.0,
+            "high": 3.0,
+            "limit": 0.25,
+        }
     if edge == "masked":
         arguments["mask"] = words(n + 1, n, k)
         arguments["bits"] = np.unpackbits(arguments["mask"].view(np.uint8), axis=1).sum(1).astype(np.int32)
