@@ -75,33 +75,30 @@ def _behind_moves(value: Node) -> Node:
 
 def _insert(graph: Graph, value: Node, product: Node) -> None:
     source = _behind_moves(value)
-    if operator_name(source) in _NOT_NEGATIVE:
-        _leave_out(source, value, product)
-        value = next(node for node in product.all_input_nodes if node is value or node is source.args[0])
-    made = next((user for user in value.users if user.target is BINARIZE), None)
+    signed = _past(source, value, product) if operator_name(source) in _NOT_NEGATIVE else value
+    made = next((user for user in signed.users if user.target is BINARIZE), None)
     if made is None:
-        with graph.graph.inserting_after(value):
-            made = graph.graph.call_function(BINARIZE, (value,))
+        with graph.graph.inserting_after(signed):
+            made = graph.graph.call_function(BINARIZE, (signed,))
         made.meta = {key: value.meta.get(key, "") for key in ("module", "stack_trace")}
     product.replace_input_with(value, made)
+    if not source.users and source is not signed:
+        graph.graph.erase_node(source)
 
 
-def _leave_out(clamp: Node, value: Node, product: Node) -> None:
-    """Take a function whose results have no signs out of the way from its input to ``product``."""
-    way = [clamp]
-    while way[-1] is not value:
-        way.append(next(user for user in way[-1].users if _leads_to(user, value)))
-    if any(len(node.users) > 1 for node in way):
+def _past(clamp: Node, value: Node, product: Node) -> Node:
+    """``value`` without ``clamp``, a function whose results have no signs, for ``product`` alone."""
+    way = [value]
+    while way[-1] is not clamp:
+        way.append(way[-1].all_input_nodes[0])
+    if any(len(node.users) > 1 for node in way[:-1]):
         note(
-            product.name,
-            f"the signs of its input are all positive: it is {clamp.name}, which others read too",
+            product.name, f"the signs of its input are all positive: it is {clamp.name}, moved for others too"
         )
-        return
+        return value
     note(product.name, f"{clamp.name} in front of it is left out: the signs of its results are all positive")
-    clamp.replace_all_uses_with(clamp.args[0])
-
-
-def _leads_to(node: Node, value: Node) -> bool:
-    return node is value or (
-        operator_name(node) in _KEEPS and any(_leads_to(user, value) for user in node.users)
-    )
+    before = clamp.all_input_nodes[0]
+    if value is clamp:
+        return before
+    way[-2].replace_input_with(clamp, before)
+    return value
