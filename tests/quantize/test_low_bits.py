@@ -221,6 +221,29 @@ def test_a_relu_in_front_of_signs_is_left_out(graph):
     torch.testing.assert_close(binary(x), F.linear(h, net.fc.weight, net.fc.bias))
 
 
+class Shared(nn.Module):
+    """A ReLU that a product and a sum read."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        return x + self.conv(x)
+
+
+def test_a_relu_with_other_readers_stays_for_them():
+    torch.manual_seed(4)
+    net, x = Shared(), torch.randn(3, 1, 5, 5)
+    binary = gs.Binarize(activations=True, overrides={"stem": False})(gs.trace(net, x), Task())
+    h, w = net.stem(x), net.conv.weight
+    product = F.conv2d(
+        torch.where(h >= 0, 1.0, -1.0), w.sign() * w.abs().mean((1, 2, 3), keepdim=True), padding=1
+    )
+    torch.testing.assert_close(binary(x), F.relu(h) + product)
+
+
 def test_the_input_of_the_network_stays_float(graph):
     with record() as notes:
         binary = gs.Binarize(activations=True)(graph, task())
