@@ -30,7 +30,7 @@ def _save(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
 
 
 def _gradient(ctx: object, gradient: Tensor) -> Tensor:
-    (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    x: Tensor = ctx.saved_tensors[0]  # type: ignore[attr-defined]
     return gradient * (x.abs() <= 1)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -52,9 +53,13 @@ class FixedPointWeight(WeightTransform):
     @torch.no_grad()
     def represent(self, weight: Weight) -> Weight:
         """The integers."""
-        dtype = np.int8 if self.bits <= 8 else np.int16
-        ints = self.rounded(torch.from_numpy(np.array(decode(weight)))).numpy().astype(dtype)
-        return Quantized(ints, np.array(2.0**-self.fraction, np.float32), np.array(0, dtype), None, self.bits)
+        dtype = np.dtype(np.int8 if self.bits <= 8 else np.int16)
+        ints: npt.NDArray[np.integer] = np.asarray(
+            self.rounded(torch.from_numpy(np.array(decode(weight)))), dtype
+        )
+        return Quantized(
+            ints, np.array(2.0**-self.fraction, np.float32), np.zeros((), dtype), None, self.bits
+        )
 
     def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
         """See :class:`WeightTransform`."""

@@ -37,8 +37,8 @@ class TrainedTernary(WeightTransform):
         limit = threshold * weight.abs().max()
         above, below = weight[weight > limit], -weight[weight < -limit]
         whole = weight.abs().max()  # where a sign does not occur
-        means = (part.mean() if part.numel() else whole for part in (above, below))
-        return cls(*means, threshold)
+        positive, negative = (part.mean() if part.numel() else whole for part in (above, below))
+        return cls(positive, negative, threshold)
 
     def places(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Where the weight is above the threshold, and where below it; bool, of its shape."""
