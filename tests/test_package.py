@@ -11,6 +11,7 @@ from gossamer.artifact import Operation, Port, Program, write
 from gossamer.weights import Dense
 
 PUBLIC = [
+    "Binarize",
     "Blocks",
     "Channels",
     "Cluster",
@@ -28,6 +29,7 @@ PUBLIC = [
     "Repeat",
     "Result",
     "Task",
+    "Ternarize",
     "channel_groups",
     "compress",
     "load",
