@@ -13,6 +13,18 @@ from gossamer.networks import lenet_5, lenet_300_100, residual_cnn
 Case = tuple[Callable[[], nn.Module], dict[str, Tensor]]
 
 
+class UnevenPools(nn.Module):
+    """Adaptive pooling to a size that does not divide the input's: exported as gathers along two axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, 4, 5) -> (N, 4, 3, 2)"""
+        return nn.functional.adaptive_avg_pool2d(self.conv(x), (3, 2))
+
+
 class Flattens(nn.Module):
     """Every way in which people flatten."""
 
@@ -74,6 +86,7 @@ CASES: dict[str, Case] = {
     "LeNet-5": (lenet_5, {"images": _batch(2, 1, 28, 28)}),
     "residual": (residual_cnn, {"images": _batch(2, 1, 28, 28)}),
     "flattens": (Flattens, {"x": _batch(3, 1, 4, 4)}),
+    "uneven pools": (UnevenPools, {"x": _batch(3, 1, 4, 5)}),
     "shares": (Shares, {"features": _batch(2, 6)}),
     "sequence": (Sequence, {"x": _batch(2, 3, 5), "weights": _batch(2)}),
 }

@@ -141,8 +141,8 @@ def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any]) -> Dense:
     batch = 0 if -1 in sizes else -1
     if batch == 0 and operation.attributes.get("allowzero"):
         raise UnsupportedError(
-            f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export the model "
-            "with a batch dimension that is dynamic"
+            f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export "
+            "the model with a batch dimension that is dynamic"
         )
     return Dense(np.array([batch, *sizes[1:]], np.int64))
 

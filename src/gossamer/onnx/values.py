@@ -109,7 +109,7 @@ class Known:
             return None
         try:
             return np.asarray(move(operation, inputs), dtype=object)
-        except (ValueError, IndexError, TypeError):  # symbolic axes and the like
+        except (ValueError, IndexError, TypeError, KeyError):  # symbolic axes and the like
             return None
 
 
@@ -146,8 +146,10 @@ def _slice(operation: Operation, inputs: list[Any]) -> Any:
 _MOVES: dict[str, Any] = {
     "Identity": lambda operation, inputs: inputs[0],
     "Cast": _cast,
-    "Concat": lambda operation, inputs: np.concatenate(inputs),
-    "Gather": lambda operation, inputs: np.take(inputs[0], inputs[1].astype(np.int64), axis=0),
+    "Concat": lambda operation, inputs: np.concatenate(inputs, axis=operation.attributes["axis"]),
+    "Gather": lambda operation, inputs: np.take(
+        inputs[0], inputs[1].astype(np.int64), axis=operation.attributes.get("axis", 0)
+    ),
     "Reshape": lambda operation, inputs: inputs[0].reshape([int(size) for size in inputs[1]]),
     "Slice": _slice,
     "Squeeze": lambda operation, inputs: np.squeeze(inputs[0], axis=_axes(operation, inputs)),
