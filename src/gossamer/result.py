@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+import gossamer.measure.resources  # noqa: F401  recipes in YAML name its classes
 from gossamer import artifact, metrics
 from gossamer.artifact import Coding, Program, Smallest
 from gossamer.engine import Engine

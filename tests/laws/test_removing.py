@@ -60,6 +60,8 @@ def test_every_criterion(graph, by, granularity):
     named = type(by).__name__
     if named == "BatchNormScale":
         pytest.skip("only the first layer here has a batch norm")
+    if named == "GateOpenness":
+        pytest.skip("scores gates, which elements have")
     mark = fingerprint(graph)
     check_smaller(graph, gs.Prune(0.5, granularity, by)(graph, task()))
     assert fingerprint(graph) == mark

@@ -1,5 +1,9 @@
 """What a network weighs, how fast it runs and what it needs: measured on the file that ships."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from gossamer.measure.compare import compare
 from gossamer.measure.contestants import file_runners
 from gossamer.measure.cost import Macs, macs
@@ -20,7 +24,6 @@ from gossamer.measure.records import (
     Stage,
     StepTime,
 )
-from gossamer.measure.resources import Bytes, EngineLatency
 from gossamer.measure.runtimes import (
     RUNTIMES,
     Gossamer,
@@ -31,6 +34,10 @@ from gossamer.measure.runtimes import (
     TorchEager,
 )
 from gossamer.measure.worker import Runner
+
+if TYPE_CHECKING:
+    from gossamer.measure.resources import Bytes as Bytes
+    from gossamer.measure.resources import EngineLatency as EngineLatency
 
 __all__ = [
     "RUNTIMES",
@@ -76,3 +83,12 @@ __all__ = [
     "speedup",
     "step_times",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What budgets are of stands on the training side: it loads on first use, so that measuring needs no torch."""
+    if name not in ("Bytes", "EngineLatency"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gossamer.measure import resources
+
+    return getattr(resources, name)

@@ -42,6 +42,8 @@ class Curves:
         over = np.flatnonzero(level > tolerance)
         if not len(over):
             return float(shares[-1])
+        if over[0] == 0:
+            return 0.0
         last = over[0] - 1
         rise = (tolerance - level[last]) / (level[last + 1] - level[last])
         return float(shares[last] + rise * (shares[last + 1] - shares[last]))
