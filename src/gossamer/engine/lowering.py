@@ -35,7 +35,11 @@ def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
     # As a file of ONNX says it, so that one rewriting finds the integer operators for both.
     parts = (f"{name}.ints", f"{name}.scale", f"{name}.zero_point")
     byte = np.int8 if weight.ints.dtype.kind == "i" else np.uint8
-    values = (weight.ints.astype(byte), weight.scale, weight.zero_point.astype(byte))
+    values: list[npt.NDArray[np.generic]] = [
+        weight.ints.astype(byte),
+        weight.scale,
+        weight.zero_point.astype(byte),
+    ]
     for part, array in zip(parts, values, strict=True):
         _add_dense(array, part, builder, "")
     attributes = {"axis": weight.axis, "block_size": weight.block}
