@@ -76,10 +76,11 @@ static engine::CellBytesCheck cell_bytes_fields(Fields& f) {
   const engine::CellEpilogue epilogue{f.array<const float>("scale"), f.array<const float>("shift"),
                                       f.number("rounds_mid", false), real("mid_low", 0), real("mid_high", 255),
                                       real("keep", 1), real("residual_scale", 0), real("residual_shift", 0),
-                                      f.number("zero", 0), real("low", 0), real("high", 255)};
+                                      f.number("zero", 0), real("low", 0), real("high", 255),
+                                      f.array<const int32_t>("multiplier"), f.array<const int32_t>("right_shift")};
   return {conv_shape_fields(f), f.array<const uint8_t>("x"), f.number("x_zero", 0), f.array<const int8_t>("weights"),
           f.array<const int32_t>("initial"), epilogue, f.array<const void>("residual"), f.array<void>("y"),
-          f.number("float_out", false), f.number("group_rows", 0)};
+          f.number("float_out", false), f.number("group_rows", 0), f.number("sums_out", false)};
 }
 
 static engine::Col2imArgs col2im_fields(Fields& f) {
@@ -227,6 +228,19 @@ static void bind_cell_maps(nb::module_& m) {
   });
 }
 
+static engine::IntegerType integer_type(Fields& f, const char* name) {
+  const int type = f.number(name, 0);
+  if (type < 0 || type > static_cast<int>(engine::kLastIntegerType)) throw std::invalid_argument(std::string(name) + ": no such type");
+  return static_cast<engine::IntegerType>(type);
+}
+
+static engine::RequantizeArgs requantize_fields(Fields& f) {
+  return {f.number<int64_t>("n", 0), f.number<int64_t>("channels", 1), f.number("by_column", false), integer_type(f, "from_type"),
+          integer_type(f, "to_type"), f.array<const void>("x"), f.number("x_zero", 0), f.array<const int32_t>("multiplier"),
+          f.array<const int32_t>("right_shift"), f.number("zero", 0), f.number("low", INT32_MIN), f.number("high", INT32_MAX),
+          f.array<void>("y"), 0, f.number<int64_t>("lines", 0)};
+}
+
 static void bind_row_checks(nb::module_& m) {
   const auto plain = [&m](const char* name, auto check, auto read) {
     m.def(name, [check, read](const std::string& row, nb::kwargs values) {
@@ -293,6 +307,10 @@ void bind_kernels(nb::module_& m) {
   bind_check<engine::PeakArgs>(m, "check_peak_floats", engine::check_peak_floats, peak_fields);
   bind_check<engine::PeakArgs>(m, "check_peak_bytes", engine::check_peak_bytes, peak_fields);
   bind_check<engine::QgemmArgs>(m, "check_qgemm", engine::check_qgemm, qgemm_fields);
+  m.def("check_requantize", [](const std::string& row, nb::kwargs values) {
+    Fields fields(std::move(values));
+    engine::check_requantize(row, requantize_fields(fields));
+  });
   bind_check<engine::SparseArgs>(m, "check_sparse", engine::check_sparse, sparse_fields);
   bind_check<engine::CodesCheck>(m, "check_codes", engine::check_codes, [](Fields& f) {
     return engine::CodesCheck{f.number<int64_t>("k", 0), f.number<int64_t>("n", 0), f.number("bits", 8), f.array<const uint16_t>("codes"),

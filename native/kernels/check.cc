@@ -9,6 +9,7 @@
 #include "kernels/col2im/reference.h"
 #include "kernels/conv/reference.h"
 #include "kernels/depthwise_cells/depthwise_cells.h"
+#include "kernels/integer/reference.h"
 #include "kernels/elementwise/reference.h"
 #include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
@@ -71,6 +72,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kSumRowsKernels, all);
   add_rows(kByteQuantizeKernels, all);
   add_rows(kByteDequantizeKernels, all);
+  add_rows(kRequantizeKernels, all);
   add_rows(kUnaryKernels, all);
   add_rows(kBinaryKernels, all);
   add_rows(kAffineKernels, all);
@@ -242,6 +244,7 @@ void check_transpose(const std::string& name, const TransposeArgs& args) { check
 void check_softmax(const std::string& name, const SoftmaxArgs& args) { check_plain(kSoftmaxKernels, softmax_reference, name, args); }
 void check_reduce(const std::string& name, const ReduceArgs& args) { check_plain(kReduceKernels, reduce_reference, name, args); }
 void check_layer_norm(const std::string& name, const LayerNormArgs& args) { check_plain(kLayerNormKernels, layer_norm_reference, name, args); }
+void check_requantize(const std::string& name, const RequantizeArgs& args) { check_plain(kRequantizeKernels, requantize_reference, name, args); }
 void check_peak_floats(const std::string& name, PeakArgs args) { check_plain(kPeakFloatKernels, peak_reference, name, args); }
 void check_peak_bytes(const std::string& name, PeakArgs args) { check_plain(kPeakByteKernels, peak_reference, name, args); }
 

@@ -15,6 +15,7 @@
 #include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/integer/requantize.h"
 #include "kernels/peak/peak.h"
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
@@ -59,6 +60,7 @@ void check_softmax(const std::string& row, const SoftmaxArgs& args);
 void check_reduce(const std::string& row, const ReduceArgs& args);
 void check_layer_norm(const std::string& row, const LayerNormArgs& args);
 void check_transpose(const std::string& row, const TransposeArgs& args);
+void check_requantize(const std::string& row, const RequantizeArgs& args);
 void check_peak_floats(const std::string& row, PeakArgs args);
 void check_peak_bytes(const std::string& row, PeakArgs args);
 void check_cell_floats(const std::string& row, ConvArgs args);

@@ -16,14 +16,15 @@ struct CellStep {
   std::shared_ptr<const CellWeights> weights;
   std::vector<int32_t> initial;  // floats have the same size
   std::vector<float> scale, shift;
+  std::vector<int32_t> multiplier, right_shift;
   CellEpilogue epilogue;
-  bool bytes, float_out;
+  bool bytes, float_out, sums_out;
   int64_t in_planes;
   CellCopy copy;
   Slot y, residual;
 
   int64_t out_image() const {
-    const bool cells = bytes && !float_out;
+    const bool cells = bytes && !float_out && !sums_out;
     return (cells ? (shape.out_channels + 3) / 4 : shape.out_channels) * shape.pixels();
   }
   CellConvArgs args(const Run& run, int64_t image) const;
@@ -39,9 +40,14 @@ CellConvArgs CellStep::args(const Run& run, int64_t image) const {
   a.epilogue = epilogue;
   a.epilogue.scale = scale.data();
   a.epilogue.shift = shift.data();
+  if (epilogue.multiplier) {
+    a.epilogue.multiplier = multiplier.data();
+    a.epilogue.right_shift = right_shift.data();
+  }
   a.residual = residual == kNoSlot ? nullptr : run.at<uint32_t>(residual) + image * out_image();
   a.out = run.at<uint32_t>(y) + image * out_image();
   a.float_out = float_out;
+  a.sums_out = sums_out;
   const int64_t tile = kernel->tile(weights->group_rows);
   a.tile_end = (a.at.count + tile - 1) / tile;
   a.unit_end = (shape.out_channels + kCellUnit - 1) / kCellUnit;
@@ -112,8 +118,9 @@ Step cell_conv_step(Build& b, const CellConv& conv) {
   if (bytes && is_dense(*weights) && prefers_product(conv, planes, kernel.lanes)) return product_conv_step(b, conv, planes);
   auto step = std::make_shared<CellStep>(CellStep{
       s, planes, &kernel, weights, filled_up<int32_t>(conv.initial, s.out_channels),
-      filled_up<float>(conv.scale, s.out_channels), filled_up<float>(conv.shift, s.out_channels), conv.epilogue, bytes,
-      conv.float_out, in_planes, CellCopy(b, conv, planes), conv.y, conv.residual});
+      filled_up<float>(conv.scale, s.out_channels), filled_up<float>(conv.shift, s.out_channels),
+      filled_up<int32_t>(conv.epilogue.multiplier, s.out_channels), filled_up<int32_t>(conv.epilogue.right_shift, s.out_channels),
+      conv.epilogue, bytes, conv.float_out, conv.sums_out, in_planes, CellCopy(b, conv, planes), conv.y, conv.residual});
   const CellWeights& w = *step->weights;
   const int64_t macs = s.batch * s.pixels() * w.kept * (bytes ? 4 : 1);
   return {[step](const Run& run) { step->run(run); }, kernel.name, "", macs, w.bytes()};

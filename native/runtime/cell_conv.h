@@ -15,6 +15,7 @@ struct CellConv {
   const float *scale = nullptr, *shift = nullptr;
   CellEpilogue epilogue;
   bool float_out = false;
+  bool sums_out = false;  // of bytes: int32, planes as with float_out
   uint8_t fill = 0;  // of padding
   int weight_value = kAbsent;  // whose packed form is shared by all plans
   Slot x = kNoSlot, y = kNoSlot, residual = kNoSlot;

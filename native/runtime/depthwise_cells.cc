@@ -23,6 +23,7 @@ struct DepthwiseStep {
   const DepthwiseCellsKernel* kernel;
   std::vector<int32_t> offsets, initial;
   std::vector<float> scale, shift;
+  std::vector<int32_t> multiplier, right_shift;
   std::vector<std::byte> taps;
   std::vector<CellBlock> blocks;
   CellEpilogue epilogue;
@@ -48,6 +49,10 @@ void DepthwiseStep::run_plane(const Run& run, int64_t image, int64_t plane, uint
   a.epilogue = epilogue;
   a.epilogue.scale = scale.data() + 4 * plane;
   a.epilogue.shift = shift.data() + 4 * plane;
+  if (epilogue.multiplier) {
+    a.epilogue.multiplier = multiplier.data() + 4 * plane;
+    a.epilogue.right_shift = right_shift.data() + 4 * plane;
+  }
   a.residual = residual == kNoSlot ? nullptr : run.at<uint32_t>(residual) + place * shape.pixels();
   a.out = run.at<uint32_t>(y) + place * shape.pixels();
   kernel->run(a);
@@ -57,7 +62,7 @@ void DepthwiseStep::run_plane(const Run& run, int64_t image, int64_t plane, uint
 
 bool is_depthwise_of_cells(const CellConv& conv) {
   const ConvShape& s = conv.shape;
-  if (!conv.byte_weights || conv.float_out || s.groups != s.in_channels || s.out_channels != s.in_channels) return false;
+  if (!conv.byte_weights || conv.float_out || conv.sums_out || s.groups != s.in_channels || s.out_channels != s.in_channels) return false;
   if (s.stride_h > kMostStride || s.stride_w > kMostStride) return false;
   return DepthwiseLayout(s).cells() < std::numeric_limits<int32_t>::max() && s.pixels() < std::numeric_limits<int32_t>::max();
 }
@@ -70,6 +75,7 @@ Step depthwise_cells_step(Build& b, const CellConv& conv) {
   auto step = std::make_shared<DepthwiseStep>(DepthwiseStep{
       s, layout, &kernel, layout.offsets(), filled_up<int32_t>(conv.initial, s.in_channels),
       filled_up<float>(conv.scale, s.in_channels), filled_up<float>(conv.shift, s.in_channels),
+      filled_up<int32_t>(conv.epilogue.multiplier, s.in_channels), filled_up<int32_t>(conv.epilogue.right_shift, s.in_channels),
       layout.taps(conv.byte_weights, kernel.form), layout.blocks(kernel.lanes), conv.epilogue, conv.fill * 0x01010101u,
       conv.x, conv.y, conv.residual, b.scratch(copy_bytes * b.threads)});
   const auto run = [step, copy_bytes](const Run& run) {

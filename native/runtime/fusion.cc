@@ -1,7 +1,10 @@
 #include "runtime/fusion.h"
 
+#include <algorithm>
 #include <limits>
 #include <set>
+
+#include "runtime/integer_product.h"
 
 namespace gossamer {
 namespace {
@@ -22,6 +25,7 @@ class Fuser {
       if (!needed_[i] || absorbed_[i] || !find_operator(node.op)->build) continue;
       FusedNode fused{&node, {}, node.outputs[0]};
       if (may_extend(node)) extend(fused);
+      else if (node.op == "MatMulInteger") extend_integers(fused);
       for (const int value : node.outputs) ready_.insert(value);
       ready_.insert(fused.result);
       steps.push_back(std::move(fused));
@@ -79,6 +83,67 @@ class Fuser {
       if (clamped) return;
     }
   }
+
+  // --- products of bytes: + int32 bias of each column, Requantize to bytes ----------------------------------------------
+
+  std::vector<const ValueInfo*> infos_of(const Node& node) const {
+    std::vector<const ValueInfo*> all;
+    for (const int value : node.inputs) all.push_back(value == kAbsent ? nullptr : &info(value));
+    return all;
+  }
+
+  void extend_integers(FusedNode& fused) {
+    const std::vector<const ValueInfo*> inputs = infos_of(*fused.node);
+    if (!has_integer_product(*fused.node, model_, inputs)) return;
+    size_t next = 0;
+    const Node* reader = only_reader(fused.result, next);
+    if (reader && reader->op == "Add" && add_integers(fused, *reader)) {
+      take(fused, next);
+      reader = only_reader(fused.result, next);
+    }
+    if (reader && reader->op == "gossamer::Requantize" && may_requantize(inputs) && requantize(fused, *reader)) take(fused, next);
+  }
+
+  void take(FusedNode& fused, size_t index) {
+    fused.epilogue.fused.push_back(nodes_[index]->op);
+    fused.result = nodes_[index]->outputs[0];
+    absorbed_[index] = true;
+  }
+
+  bool add_integers(FusedNode& fused, const Node& node) const {
+    const int other = node.inputs[0] == fused.result ? node.inputs[1] : node.inputs[0];
+    const Shape &shape = info(other).shape, &out = info(fused.result).shape;
+    if (other == fused.result || !info(other).known || info(node.outputs[0]).shape != out) return false;
+    if (shape.empty() || shape.back() != out.back() || element_count(shape) != out.back()) return false;
+    fused.epilogue.bias = other;
+    return true;
+  }
+
+  // An int32 number of a constant byte, or 0 where it is absent.
+  int32_t byte_of(const Node& node, size_t i) const {
+    if (!node.has_input(i)) return 0;
+    const ValueInfo& zero = info(node.inputs[i]);
+    return zero.dtype == DType::int8 ? *reinterpret_cast<const int8_t*>(zero.known) : *reinterpret_cast<const uint8_t*>(zero.known);
+  }
+
+  bool requantize(FusedNode& fused, const Node& node) const {
+    const DType to = info(node.outputs[0]).dtype;
+    if (node.inputs[0] != fused.result || node.has_input(4) || (to != DType::int8 && to != DType::uint8)) return false;
+    for (size_t i = 1; i < 4; ++i) {
+      if (node.has_input(i) && !info(node.inputs[i]).known) return false;
+    }
+    const auto *multiplier = reinterpret_cast<const int32_t*>(info(node.inputs[1]).known), *shift = reinterpret_cast<const int32_t*>(info(node.inputs[2]).known);
+    const int64_t count = element_count(info(node.inputs[2]).shape), rank = static_cast<int64_t>(info(fused.result).shape.size());
+    if (std::any_of(shift, shift + count, [](int32_t s) { return s < -31 || s > 31; })) return false;
+    const int64_t axis = node.integer("axis", 1), least = to == DType::int8 ? -128 : 0, most = least + 255;
+    if (count != 1 && axis != -1 && axis != rank - 1) return false;
+    const int64_t low = std::max(node.integer("low", least), least), high = std::min(node.integer("high", most), most);
+    if (low > high) return false;
+    fused.epilogue.requantization = {multiplier, shift, count != 1, byte_of(node, 3), static_cast<int32_t>(low), static_cast<int32_t>(high)};
+    return true;
+  }
+
+  // ----------------------------------------------------------------------------------------------------------------------
 
   bool add(FusedNode& fused, const Node& node) const {
     const int other = node.inputs[0] == fused.result ? node.inputs[1] : node.inputs[0];

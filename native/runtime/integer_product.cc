@@ -45,7 +45,22 @@ struct Product {
   std::shared_ptr<const Weights> weights;
   const QgemmKernel* kernel;
   std::vector<int64_t> pixel_offset, cell_offset;
-  Slot x, y, copy, bias;
+  Slot x, y, copy, bias, added;
+  Requantization requantization;  // where there are multipliers
+  std::vector<int32_t> multiplier, right_shift;
+
+  QgemmEdge edge(const int32_t* start) const {
+    QgemmEdge e;
+    e.bias = start;
+    if (multiplier.empty()) return e;
+    e.output = QgemmOutput::fixed_point;
+    e.multiplier = multiplier.data();
+    e.right_shift = right_shift.data();
+    e.zero = requantization.zero;
+    e.least = requantization.low;
+    e.most = requantization.high;
+    return e;
+  }
 
   // Rows of unsigned bytes in whole cells.
   const uint8_t* rows(const Run& run) const {
@@ -70,7 +85,8 @@ struct Product {
     const uint32_t x_zero = zero_of_rows(run), w_zero = static_cast<uint32_t>(zeros.weights);
     auto* start = run.at<int32_t>(bias);
     for (int64_t j = 0; j < n; ++j) {
-      start[j] = static_cast<int32_t>(x_zero * (static_cast<uint32_t>(k) * w_zero - static_cast<uint32_t>(weights->sums[static_cast<size_t>(j)])));
+      const uint32_t sum = x_zero * (static_cast<uint32_t>(k) * w_zero - static_cast<uint32_t>(weights->sums[static_cast<size_t>(j)]));
+      start[j] = static_cast<int32_t>(sum + (added == kNoSlot ? 0u : run.at<uint32_t>(added)[j]));
     }
     QgemmArgs g;
     g.m = m;
@@ -80,8 +96,8 @@ struct Product {
     g.pixel_offset = pixel_offset.data();
     g.cell_offset = cell_offset.data();
     g.b = reinterpret_cast<const int8_t*>(weights->packed.get());
-    g.edge.bias = start;
-    g.y = run.at<int32_t>(y);
+    g.edge = edge(start);
+    g.y = run.at<std::byte>(y);
     g.y_pixel = n;
     const int64_t height = tile_height(m, kernel->tile.rows);
     g.tile_end = (m + height - 1) / height;
@@ -104,15 +120,33 @@ struct Product {
   }
 };
 
-bool is_one(const Build& b, size_t i) { return !b.has(i) || element_count(b.shape(i)) == 1; }
+using Infos = std::vector<const ValueInfo*>;
+
+bool is_there(const Infos& inputs, size_t i) { return i < inputs.size() && inputs[i]; }
+bool is_one(const Infos& inputs, size_t i) { return !is_there(inputs, i) || element_count(inputs[i]->shape) == 1; }
+
+// The zero point of the weights seen as signed bytes.
+int32_t zero_of_weights(const Infos& inputs) {
+  const bool is_signed = inputs[1]->dtype == DType::int8;
+  const std::byte* zero = is_there(inputs, 3) ? inputs[3]->known : nullptr;
+  const int given = !zero ? 0 : is_signed ? *reinterpret_cast<const int8_t*>(zero) : *reinterpret_cast<const uint8_t*>(zero);
+  return given - (is_signed ? 0 : 128);
+}
+
+std::vector<int32_t> of_columns(const int32_t* values, bool many, int64_t n) {
+  return many ? std::vector<int32_t>(values, values + n) : std::vector<int32_t>(static_cast<size_t>(n), *values);
+}
 
 }  // namespace
 
-bool has_integer_product(const Build& b) {
-  const Constant* w = b.constant(1);
-  return b.node.op == "MatMulInteger" && w && w->dense.data && w->dense.shape.size() == 2 && element_count(w->dense.shape) > 0 &&
-         !b.shape(0).empty() && is_one(b, 2) && is_one(b, 3) && (!b.has(3) || b.inputs[3]->known);
+bool has_integer_product(const Node& node, const Model& model, const Infos& inputs) {
+  if (node.op != "MatMulInteger") return false;
+  const Constant* w = model.constant(node.inputs[1]);
+  return w && w->dense.data && w->dense.shape.size() == 2 && element_count(w->dense.shape) > 0 && !inputs[0]->shape.empty() &&
+         is_one(inputs, 2) && is_one(inputs, 3) && (!is_there(inputs, 3) || inputs[3]->known);
 }
+
+bool may_requantize(const Infos& inputs) { return zero_of_weights(inputs) == 0; }
 
 Step integer_product_step(Build& b) {
   const Tensor& w = b.constant(1)->dense;
@@ -121,10 +155,13 @@ Step integer_product_step(Build& b) {
   p->k = w.shape[0];
   p->n = w.shape[1];
   p->m = element_count(b.shape(0)) / p->k;
-  const bool w_signed = w.dtype == DType::int8;
-  const std::byte* w_zero = b.has(3) ? b.inputs[3]->known : nullptr;
-  const int zero = !w_zero ? 0 : w_signed ? *reinterpret_cast<const int8_t*>(w_zero) : *reinterpret_cast<const uint8_t*>(w_zero);
-  p->zeros = {b.in(2), b.inputs[0]->dtype == DType::int8, zero - (w_signed ? 0 : 128)};
+  p->zeros = {b.in(2), b.inputs[0]->dtype == DType::int8, zero_of_weights(b.inputs)};
+  p->added = b.optional(b.epilogue.bias);
+  if (const auto& q = b.epilogue.requantization) {
+    p->multiplier = of_columns(q->multiplier, q->many, p->n);
+    p->right_shift = of_columns(q->right_shift, q->many, p->n);
+    p->requantization = *q;
+  }
   p->weights = std::static_pointer_cast<const Weights>(b.packed.get("integers:" + std::to_string(b.node.inputs[1]), [&]() -> PackedWeights::Memory {
     return pack(w, p->kernel->tile.width);
   }));

@@ -65,11 +65,19 @@ struct Inference {
   [[noreturn]] void fail(const std::string& why) const;  // ShapeError
 };
 
+// What a Requantize (docs/operators.md) makes of sums: one multiplier and shift, or one of each for each column.
+struct Requantization {
+  const int32_t *multiplier = nullptr, *right_shift = nullptr;
+  bool many = false;
+  int32_t zero = 0, low = 0, high = 0;
+};
+
 // What a fused node does after its own result: + bias per channel, + residual, clamp.
 struct Epilogue {
   int bias = kAbsent;  // values
   int residual = kAbsent;
   float low, high;
+  std::optional<Requantization> requantization;  // of MatMulInteger, to bytes
   std::vector<std::string> fused;  // labels of the nodes that it stands for
   Epilogue();
   bool clamps() const;

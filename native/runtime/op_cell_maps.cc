@@ -1,8 +1,12 @@
 // Sums, products, maxima, means and tables on planes of cells of bytes, which quantized.cc puts in place of quantized
 // patterns: kernels/cell_maps. What quantized.cc has worked out arrives as attributes and constants; it has checked them.
+#include <algorithm>
+
 #include "kernels/cell_maps/cell_maps.h"
+#include "kernels/integer/requantize.h"
 #include "runtime/cell_binary.h"
 #include "runtime/cell_shape.h"
+#include "runtime/strided.h"
 #include "runtime/window.h"
 
 namespace gossamer {
@@ -125,8 +129,63 @@ Step build_lookup(Build& b) {
           kernel.name, ""};
 }
 
+// --- sums of two tensors in integers alone -------------------------------------------------------------------------------
+// y = requantize(table_a[a] + table_b[b]); inputs: a, b, the tables (int32, 256), multiplier, shift. Sums wrap around.
+
+constexpr int64_t kBlock = 1024;
+
+void infer_integer_sum(Inference& n) { n.outputs = {broadcast(n.shape(0), n.shape(1), n.node)}; }
+
+struct IntegerSum {
+  Walk walk;
+  RequantizeArgs requantize;
+  void (*kernel)(const RequantizeArgs&);
+  Slot a, b, table_a, table_b, factor, shift, y;
+
+  // Elements `begin` to `end` of a run that starts at these places.
+  void run(const Run& run, const int64_t (&at)[3], int64_t begin, int64_t end) const {
+    const uint8_t *left = run.at<uint8_t>(a) + at[1], *right = run.at<uint8_t>(b) + at[2];
+    const auto *first = run.at<uint32_t>(table_a), *second = run.at<uint32_t>(table_b);
+    uint32_t sums[kBlock];
+    RequantizeArgs args = requantize;
+    args.x = sums;
+    args.multiplier = run.at<int32_t>(factor);
+    args.right_shift = run.at<int32_t>(shift);
+    args.line_end = 1;
+    for (int64_t from = begin; from < end; from += kBlock) {
+      args.n = std::min(kBlock, end - from);
+      for (int64_t i = 0; i < args.n; ++i) {
+        sums[i] = first[left[(from + i) * walk.inner_stride(1)]] + second[right[(from + i) * walk.inner_stride(2)]];
+      }
+      args.y = run.at<uint8_t>(y) + at[0] + from;
+      kernel(args);
+    }
+  }
+};
+
+Step build_integer_sum(Build& b) {
+  const auto& kernel = fastest(kRequantizeKernels, b.isa);
+  RequantizeArgs fixed;
+  fixed.to = IntegerType::uint8;
+  fixed.zero = small(b.node, "zero");
+  fixed.low = small(b.node, "low");
+  fixed.high = small(b.node, "high");
+  const Shape& out = b.out_shape();
+  const Walk walk = make_walk(out, row_major(out), broadcast_strides(b.shape(0), out), broadcast_strides(b.shape(1), out));
+  const IntegerSum sum{walk, fixed, kernel.run, b.in(0), b.in(1), b.in(2), b.in(3), b.in(4), b.in(5), b.out()};
+  return {[sum](const Run& run) {
+            sum.walk.each_run([&](int64_t y, int64_t left, int64_t right) {
+              run.pool->share((sum.walk.inner() + kBlock - 1) / kBlock, [&](int64_t begin, int64_t end, int) {
+                sum.run(run, {y, left, right}, begin * kBlock, std::min(end * kBlock, sum.walk.inner()));
+              });
+            });
+          },
+          kernel.name, "each byte through a table, their sum requantized"};
+}
+
 constexpr Operator kOperators[] = {
     {"gossamer.Add", 2, 2, "", byte_type, infer_binary, build_add},
+    {"gossamer.AddInteger", 6, 6, "", byte_type, infer_integer_sum, build_integer_sum},
     {"gossamer.Multiply", 2, 2, "", byte_type, infer_binary, build_multiply},
     {"gossamer.MaxPool", 1, 1, "", byte_type, infer_pool, build_max_pool},
     {"gossamer.AveragePool", 1, 1, "", byte_type, infer_pool, build_average_pool},

@@ -181,26 +181,56 @@ Step conv_then_add(Build& b, CellConv conv, const Shape& shape) {
   return {run, first.kernel, "the sum with a tensor of another shape is a pass of its own", first.macs, first.weight_bytes};
 }
 
-Step build_conv(Build& b) {
+// What both kinds of convolution have.
+CellConv conv_of(Build& b) {
   const Shape& w = b.shape(1);
   CellConv conv;
   const int64_t groups = b.node.integer("group", 1);
   conv.shape = conv_shape(window_of(b.node, b.shape(0), w), b.shape(0)[0], w[1] * groups, w[0], groups);
   conv.byte_weights = b.constant(1)->dense.as<int8_t>();
   conv.initial = b.inputs[2]->known;
-  conv.scale = b.known_floats(3);
-  conv.shift = b.known_floats(4);
-  conv.epilogue = epilogue_of(b.node);
-  conv.float_out = b.node.integer("float_out", 0) != 0;
   conv.fill = static_cast<uint8_t>(b.node.integer("x_zero", 0));
   conv.weight_value = b.node.inputs[1];
   conv.x = b.in(0);
   conv.y = b.out();
+  return conv;
+}
+
+Step build_conv(Build& b) {
+  const Shape& w = b.shape(1);
+  CellConv conv = conv_of(b);
+  conv.scale = b.known_floats(3);
+  conv.shift = b.known_floats(4);
+  conv.epilogue = epilogue_of(b.node);
+  conv.float_out = b.node.integer("float_out", 0) != 0;
   if (!b.has(5)) return conv_step(b, conv);
   const Shape sum = cells_shape(window_output(plain_shape(b.shape(0), w[1]), w[0], window_of(b.node, b.shape(0), w), b.node));
   if (sum != b.shape(5)) return conv_then_add(b, conv, sum);
   conv.residual = b.in(5);
   if (b.node.inputs[5] != b.node.inputs[0]) b.in_place.push_back(b.node.inputs[5]);
+  return conv_step(b, conv);
+}
+
+// --- convolution in integers alone ---------------------------------------------------------------------------------------
+// Inputs: cells, int8 weights, int32 initial, and where the sums are requantized to cells int32 multiplier and shift of each
+// channel. Else they are the result, int32 in ONNX's order.
+
+std::vector<DType> integer_conv_type(const Node& node, const Types&) { return {node.inputs.size() > 3 ? DType::uint8 : DType::int32}; }
+
+void infer_integer_conv(Inference& n) {
+  infer_conv(n);
+  if (!n.has(3)) n.outputs = {plain_shape(n.outputs[0], n.shape(1)[0])};
+}
+
+Step build_integer_conv(Build& b) {
+  CellConv conv = conv_of(b);
+  conv.sums_out = !b.has(3);
+  if (conv.sums_out) return conv_step(b, conv);
+  conv.epilogue.multiplier = reinterpret_cast<const int32_t*>(b.inputs[3]->known);
+  conv.epilogue.right_shift = reinterpret_cast<const int32_t*>(b.inputs[4]->known);
+  conv.epilogue.zero = small(b.node, "zero");
+  conv.epilogue.low = static_cast<float>(b.node.integer("low", 0));
+  conv.epilogue.high = static_cast<float>(b.node.integer("high", 255));
   return conv_step(b, conv);
 }
 
@@ -210,6 +240,7 @@ constexpr Operator kOperators[] = {
     {"gossamer.ToCells", 1, 1, " channels signed ", byte_type, infer_to_cells, build_to_cells},
     {"gossamer.ToBytes", 1, 1, " channels signed ", plain_byte_type, infer_from_cells, build_to_bytes},
     {"gossamer.Conv", 5, 6, "", result_type, infer_conv, build_conv},
+    {"gossamer.ConvInteger", 3, 5, "", integer_conv_type, infer_integer_conv, build_integer_conv},
 };
 
 }  // namespace

@@ -154,7 +154,7 @@ int64_t matrix_at(const Shape& batch, const Shape& own, int64_t index) {
 }
 
 Step build_matmul(Build& b) {
-  if (has_integer_product(b)) return integer_product_step(b);
+  if (has_integer_product(b.node, b.model, b.inputs)) return integer_product_step(b);
   const Operands o = operands(b.node);
   const Matrices p = matrices_of(b.node, b.shape(0), b.shape(o.b));
   const Slot row = b.scratch(p.k * 2), right = b.scratch(p.k * p.n * 2), sums = b.scratch(p.n * 4);
@@ -199,6 +199,15 @@ void infer_conv(Inference& n) {
   n.outputs = {out};
 }
 
+// Why a ConvInteger did not become one of kernels/cells while loading (integer_layers.cc).
+std::string why_plain(const Build& b) {
+  if (b.node.op != "ConvInteger") return "";
+  if (!b.constant(1)) return "the weights are not constant";
+  if (b.has(2) && !b.inputs[2]->known) return "the zero point of the input is computed while the network runs";
+  if (b.shape(0).size() > 4) return "more than two spatial dimensions";
+  return "weights less their zero point that do not fit int8, or sums that might not fit int32";
+}
+
 Step build_conv(Build& b) {
   const Operands o = operands(b.node);
   const Shape &x = b.shape(0), &weights = b.shape(o.b);
@@ -232,7 +241,7 @@ Step build_conv(Build& b) {
               }
             }
           },
-          "plain loop", "", x[0] * weights[0] * out * depth};
+          "plain loop", why_plain(b), x[0] * weights[0] * out * depth};
 }
 
 // --- DynamicQuantizeLinear -----------------------------------------------------------------------------------------------

@@ -3,8 +3,7 @@
 // they compute, to the bit.
 #include <algorithm>
 
-#include "kernels/integer/integer.h"
-#include "kernels/qgemm/fixed_point.h"
+#include "kernels/integer/reference.h"
 #include "runtime/errors.h"
 #include "runtime/loops.h"
 
@@ -101,38 +100,74 @@ Clamp clamp_of(const Node& node) {
   return {static_cast<int32_t>(low), static_cast<int32_t>(high)};
 }
 
-template <class In, class Out>
-Step requantize_step(Build& b) {
-  const Shape& x = b.shape(0);
-  const bool many = element_count(b.shape(1)) != 1;
-  const size_t axis = many ? static_cast<size_t>(wrap_axis(b.node.integer("axis", 1), static_cast<int64_t>(x.size()), b.node)) : 0;
-  const int64_t channels = many ? x[axis] : 1, inner = many ? product(x, axis + 1, x.size()) : element_count(x);
-  const int64_t lines = many ? product(x, 0, axis + 1) : 1;
-  const Clamp clamp = clamp_of<Out>(b.node);
-  return {[=, from = b.in(0), factor = b.in(1), shift = b.in(2), zero = b.in(3), x_zero = b.in(4), to = b.out()](const Run& run) {
-            const auto point = static_cast<int32_t>(point_at<Out>(run, zero));
-            const int64_t taken = point_at<In>(run, x_zero);
-            for (int64_t line = 0; line < lines; ++line) {
-              const int32_t m = run.at<int32_t>(factor)[line % channels], n = run.at<int32_t>(shift)[line % channels];
-              for (int64_t i = line * inner; i < (line + 1) * inner; ++i) {
-                const int32_t value = saturated_int32(run.at<In>(from)[i] - taken);
-                run.at<Out>(to)[i] = static_cast<Out>(requantize(value, m, n, point, clamp.low, clamp.high));
-              }
-            }
-          },
-          "plain loop", ""};
+IntegerType integer_type(DType dtype) {
+  switch (dtype) {
+    case DType::int8: return IntegerType::int8;
+    case DType::uint8: return IntegerType::uint8;
+    case DType::int16: return IntegerType::int16;
+    default: return IntegerType::int32;
+  }
+}
+
+Clamp clamp_to(const Node& node, DType dtype) {
+  switch (dtype) {
+    case DType::int8: return clamp_of<int8_t>(node);
+    case DType::uint8: return clamp_of<uint8_t>(node);
+    case DType::int16: return clamp_of<int16_t>(node);
+    default: return clamp_of<int32_t>(node);
+  }
+}
+
+// One number of any of these types.
+int32_t number_at(const Run& run, Slot slot, IntegerType type) {
+  return slot == kNoSlot ? 0 : integer_at(run.at<std::byte>(slot), type, 0);
+}
+
+// Lines as the kernel walks them, which threads share out.
+struct RequantizeLines {
+  int64_t lines = 1, n = 1, channels = 1;
+  bool by_column = false;
+};
+
+RequantizeLines requantize_lines(const Node& node, const Shape& x, bool many) {
+  if (!many) {
+    const size_t split = x.size() > 2 ? 2 : x.empty() ? 0 : 1;
+    return {product(x, 0, split), product(x, split, x.size()), 1, false};
+  }
+  const auto axis = static_cast<size_t>(wrap_axis(node.integer("axis", 1), static_cast<int64_t>(x.size()), node));
+  if (axis + 1 == x.size()) return {product(x, 0, axis), x[axis], x[axis], true};
+  return {product(x, 0, axis + 1), product(x, axis + 1, x.size()), x[axis], false};
 }
 
 Step build_requantize(Build& b) {
   require_shifts(b);
-  return with_integers(b, [&]<class In>(In) -> Step {
-    switch (b.outputs[0]->dtype) {
-      case DType::uint8: return requantize_step<In, uint8_t>(b);
-      case DType::int8: return requantize_step<In, int8_t>(b);
-      case DType::int16: return requantize_step<In, int16_t>(b);
-      default: return requantize_step<In, int32_t>(b);
-    }
-  });
+  const DType out = b.outputs[0]->dtype;
+  const RequantizeLines l = requantize_lines(b.node, b.shape(0), element_count(b.shape(1)) != 1);
+  const Clamp clamp = clamp_to(b.node, out);
+  const auto& kernel = fastest(kRequantizeKernels, b.isa);
+  RequantizeArgs fixed;
+  fixed.n = l.n;
+  fixed.channels = l.by_column ? 1 : l.channels;
+  fixed.by_column = l.by_column;
+  fixed.from = integer_type(b.inputs[0]->dtype);
+  fixed.to = integer_type(out);
+  fixed.low = clamp.low;
+  fixed.high = clamp.high;
+  return {[=, from = b.in(0), factor = b.in(1), shift = b.in(2), zero = b.in(3), x_zero = b.in(4), to = b.out(), compute = kernel.run](const Run& run) {
+            run.pool->share(l.lines, [&](int64_t begin, int64_t end, int) {
+              RequantizeArgs a = fixed;
+              a.x = run.at<std::byte>(from);
+              a.x_zero = number_at(run, x_zero, a.from);
+              a.multiplier = run.at<int32_t>(factor);
+              a.right_shift = run.at<int32_t>(shift);
+              a.zero = number_at(run, zero, a.to);
+              a.y = run.at<std::byte>(to);
+              a.line_begin = begin;
+              a.line_end = end;
+              compute(a);
+            });
+          },
+          kernel.name, ""};
 }
 
 // --- IntegerSoftmax --------------------------------------------------------------------------------------------------------

@@ -43,14 +43,33 @@ std::shared_ptr<const Packed> pack(const CellConv& conv, const CellPlanes& plane
   return packed;
 }
 
-QgemmEdge edge_of(const CellConv& conv, const std::vector<int32_t>& bias, const std::vector<float>& scale,
-                  const std::vector<float>& shift) {
+struct Factors {
+  std::vector<int32_t> bias, multiplier, right_shift;
+  std::vector<float> scale, shift;
+};
+
+template <class Element>
+std::vector<Element> of_channels(const void* values, int64_t channels) {
+  const auto* first = static_cast<const Element*>(values);
+  return first ? std::vector<Element>(first, first + channels) : std::vector<Element>();
+}
+
+Factors factors_of(const CellConv& conv) {
+  const CellEpilogue& e = conv.epilogue;
+  const int64_t n = conv.shape.out_channels;
+  return {of_channels<int32_t>(conv.initial, n), of_channels<int32_t>(e.multiplier, n), of_channels<int32_t>(e.right_shift, n),
+          of_channels<float>(conv.scale, n), of_channels<float>(conv.shift, n)};
+}
+
+QgemmEdge edge_of(const CellConv& conv, const Factors& factors) {
   const CellEpilogue& e = conv.epilogue;
   QgemmEdge edge;
-  edge.output = QgemmOutput::bytes;
-  edge.bias = bias.data();
-  edge.scale = scale.data();
-  edge.shift = shift.data();
+  edge.output = e.multiplier ? QgemmOutput::fixed_point : QgemmOutput::bytes;
+  edge.bias = factors.bias.data();
+  edge.multiplier = factors.multiplier.data();
+  edge.right_shift = factors.right_shift.data();
+  edge.scale = factors.scale.data();
+  edge.shift = factors.shift.data();
   edge.rounds_mid = e.rounds_mid;
   edge.mid_low = e.mid_low;
   edge.mid_high = e.mid_high;
@@ -68,8 +87,7 @@ struct ProductStep {
   CellPlanes planes;
   std::shared_ptr<const Packed> packed;
   const QgemmKernel* kernel;
-  std::vector<int32_t> bias;
-  std::vector<float> scale, shift;
+  Factors factors;
   QgemmEdge edge;
   int64_t in_planes;
   CellCopy copy;
@@ -112,7 +130,7 @@ void ProductStep::run_image(const Run& run, int64_t image) const {
 // Cycles for a vector of 16 results, measured on Zen 4: one for each cell of weights, and what follows the sum.
 bool prefers_product(const CellConv& conv, const CellPlanes& planes, int lanes) {
   const ConvShape& s = conv.shape;
-  if (s.groups > 1 || conv.float_out) return false;
+  if (s.groups > 1 || conv.float_out || conv.sums_out) return false;
   const auto cells = static_cast<double>((s.in_channels + 3) / 4 * s.kernel_h * s.kernel_w);
   const int64_t vectors = (planes.positions().count + lanes - 1) / lanes;
   const double waste = static_cast<double>(vectors * lanes) / static_cast<double>(s.pixels());
@@ -126,12 +144,10 @@ Step product_conv_step(Build& b, const CellConv& conv, const CellPlanes& planes)
   const auto made = b.packed.get("product:" + cell_conv_key(conv, planes), [&]() -> PackedWeights::Memory {
     return pack(conv, planes, in_planes, kernel.tile.width);
   });
-  const auto* initial = static_cast<const int32_t*>(conv.initial);
   auto step = std::make_shared<ProductStep>(ProductStep{
-      s, planes, std::static_pointer_cast<const Packed>(made), &kernel, {initial, initial + s.out_channels},
-      {conv.scale, conv.scale + s.out_channels}, {conv.shift, conv.shift + s.out_channels}, {}, in_planes,
+      s, planes, std::static_pointer_cast<const Packed>(made), &kernel, factors_of(conv), {}, in_planes,
       CellCopy(b, conv, planes), conv.y, conv.residual});
-  step->edge = edge_of(conv, step->bias, step->scale, step->shift);
+  step->edge = edge_of(conv, step->factors);
   return {[step](const Run& run) { step->run(run); }, kernel.name, "",
           s.batch * s.pixels() * s.out_channels * s.depth(), step->packed->bytes};
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/cells/cells.h"
+#include "runtime/integer_layers.h"
 #include "runtime/load.h"
 #include "runtime/op.h"
 #include "runtime/quantized_cells.h"
@@ -62,7 +63,7 @@ class Rewriter : public CellRewriter {
     if (node.op == "Conv") return conv(node);
     if (node.op == "Gemm" || node.op == "MatMul") return product(node);
     if (node.op == "DequantizeLinear") return dequantize(node);
-    return rewrite_map(*this, node);
+    return rewrite_integer_layer(*this, node) || rewrite_map(*this, node);
   }
 
   bool dequantize(const Node& node) {
@@ -177,7 +178,9 @@ class Rewriter : public CellRewriter {
 };
 
 bool is_quantized(const Model& model) {
-  return std::any_of(model.nodes.begin(), model.nodes.end(), [](const Node& node) { return node.op == "DequantizeLinear"; });
+  return std::any_of(model.nodes.begin(), model.nodes.end(), [](const Node& node) {
+    return node.op == "DequantizeLinear" || node.op == "ConvInteger";
+  });
 }
 
 }  // namespace

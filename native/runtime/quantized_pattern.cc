@@ -122,6 +122,14 @@ std::optional<ByteWeights> Patterns::shifted(const Tensor& ints, int64_t axis, c
   return w;
 }
 
+std::optional<ByteWeights> Patterns::integer_weights(int value, int zero) const {
+  const Tensor* ints = constant(value);
+  if (!ints || (ints->dtype != DType::int8 && ints->dtype != DType::uint8) || ints->shape.empty() || element_count(ints->shape) == 0) return std::nullopt;
+  const std::vector<double> zeros = zero == kAbsent ? std::vector<double>{0} : numbers(zero);
+  if (zeros.size() != 1 && static_cast<int64_t>(zeros.size()) != ints->shape[0]) return std::nullopt;
+  return shifted(*ints, 0, zeros);
+}
+
 std::optional<ByteWeights> Patterns::weights(int value, int64_t axis) const {
   const Node* node = producer(origin(value));
   if (!node || node->op != "DequantizeLinear" || node->integer("block_size", 0) != 0) return std::nullopt;

@@ -56,6 +56,8 @@ class Patterns {
  public:
   explicit Patterns(const Model& model);
 
+  // Its content, where a value is a constant.
+  const Tensor* constant(int value) const;
   const Node* producer(int value) const;
   std::optional<size_t> producer_index(int value) const;
   const Node& node(size_t index) const { return nodes_[index]; }
@@ -67,6 +69,9 @@ class Patterns {
   std::optional<QuantizedTensor> quantized(int value) const;
   // `axis`: that of the output channels, brought to the front (0, or 1 of a matrix).
   std::optional<ByteWeights> weights(int value, int64_t axis = 0) const;
+  // Constant 8-bit weights as integer operators read them, output channels first: less their zero points, one or one for each
+  // output channel (kAbsent: none). `scales` stays empty.
+  std::optional<ByteWeights> integer_weights(int value, int zero) const;
   // One number for each of `count` channels, from float32 or dequantized int32 constants; kAbsent: zeros.
   std::optional<std::vector<double>> channel_values(int value, int64_t count) const;
   Tail tail(int value) const;
@@ -83,7 +88,6 @@ class Patterns {
   std::vector<uint8_t> table(const Node& node, size_t input, const QuantizedTensor& x, const Tail& tail, Isa isa) const;
 
  private:
-  const Tensor* constant(int value) const;
   int origin(int value) const;  // what Identity operators copy: exporters share equal constants so
   std::optional<double> scalar(int value) const;
   std::vector<double> numbers(int value) const;

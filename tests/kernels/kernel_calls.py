@@ -14,7 +14,7 @@ CONV_METHODS = {"conv", "direct", "depthwise", "winograd2", "winograd4", "winogr
 FAMILIES = {
     "gemm", "bf16", "xnor", "codes", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
-    "depthwise_cells", "cell_quantize", "cell_dequantize",
+    "requantize", "depthwise_cells", "cell_quantize", "cell_dequantize",
     "byte_quantize", "byte_dequantize", "byte_softmax", "sum_rows",
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",
     "peak_floats", "peak_bytes",

@@ -36,12 +36,23 @@ inline void finish_floats(const gossamer::CellConvArgs& a, int64_t row, const La
   }
 }
 
+inline void finish_sums(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
+  for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
+    void* to = static_cast<int32_t*>(a.out) + (row + i) * a.at.pixels() + lanes.pixel;
+    store_lanes(bits_of(sums[i]), to, lanes);
+  }
+}
+
+inline Floats scaled(const gossamer::CellEpilogue& e, int64_t row, Sum sum) {
+  if (e.multiplier) return to_floats(fixed_point_16(sum, e.multiplier[row], e.right_shift[row]));
+  return multiply_add(to_floats(sum), broadcast(e.scale[row]), broadcast(e.shift[row]));
+}
+
 inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
   if (!lanes.count) return;
+  if (a.sums_out) return finish_sums(a, row, lanes, sums);
   Floats t[4];
-  for (int i = 0; i < 4; ++i) {
-    t[i] = multiply_add(to_floats(sums[i]), broadcast(a.epilogue.scale[row + i]), broadcast(a.epilogue.shift[row + i]));
-  }
+  for (int i = 0; i < 4; ++i) t[i] = scaled(a.epilogue, row + i, sums[i]);
   if (a.float_out) return finish_floats(a, row, lanes, t);
   finish_bytes(a, row, lanes, t);
 }

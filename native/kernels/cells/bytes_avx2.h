@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/cells/cells.h"
+#include "kernels/integer/fixed_point_avx2.h"
 
 namespace {
 
@@ -39,6 +40,11 @@ struct Cells {  // vpmaddubsw would saturate: the even and the odd bytes as 16-b
 
 using Floats = __m256;
 inline Floats to_floats(Sum x) { return _mm256_cvtepi32_ps(x.v); }
+// Requantized, and held to 16 bits, which to_cells reads.
+inline Sum fixed_point_16(Sum x, int32_t multiplier, int32_t right_shift) {
+  const __m256i p = fixed_point(x.v, _mm256_set1_epi32(multiplier), _mm256_set1_epi32(right_shift));
+  return {_mm256_min_epi32(_mm256_max_epi32(p, _mm256_set1_epi32(INT16_MIN)), _mm256_set1_epi32(INT16_MAX))};
+}
 inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
@@ -65,6 +71,7 @@ inline Bytes clamp_bytes(Bytes x, int low, int high) {
 }
 inline void store_all(Bytes x, uint32_t* p) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 inline Bytes load_all(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline Bytes bits_of(Sum x) { return x.v; }
 inline Bytes bits_of(Floats x) { return _mm256_castps_si256(x); }
 inline Floats floats_of(Bytes x) { return _mm256_castsi256_ps(x); }
 

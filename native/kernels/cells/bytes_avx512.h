@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/cells/cells.h"
+#include "kernels/integer/fixed_point_avx512.h"
 
 namespace {
 
@@ -54,6 +55,11 @@ struct Cells {  // vpmaddubsw would saturate: the even and the odd bytes as 16-b
 
 using Floats = __m512;
 inline Floats to_floats(Sum x) { return _mm512_cvtepi32_ps(x.v); }
+// Requantized, and held to 16 bits, which to_cells reads.
+inline Sum fixed_point_16(Sum x, int32_t multiplier, int32_t right_shift) {
+  const __m512i p = fixed_point(x.v, _mm512_set1_epi32(multiplier), _mm512_set1_epi32(right_shift));
+  return {_mm512_min_epi32(_mm512_max_epi32(p, _mm512_set1_epi32(INT16_MIN)), _mm512_set1_epi32(INT16_MAX))};
+}
 inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
@@ -62,6 +68,7 @@ inline Floats clamp(Floats x, Floats low, Floats high) { return _mm512_min_ps(hi
 
 // Cells of bytes, and byte k of each as a float.
 using Bytes = __m512i;
+inline Bytes bits_of(Sum x) { return x.v; }
 template <int kByte>
 inline Floats byte_of(Bytes x) {
   return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(x, 8 * kByte), _mm512_set1_epi32(0xff)));

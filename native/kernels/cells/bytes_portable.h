@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cells/cells.h"
+#include "kernels/integer/fixed_point.h"
 
 namespace {
 
@@ -59,6 +60,11 @@ inline float clamp(float x, float low, float high) {
   return x > high ? high : x;
 }
 inline Floats to_floats(Sum x) { return each([&](int i) { return static_cast<float>(x.v[i]); }); }
+// Requantized, and held to 16 bits, which to_cells reads.
+inline Sum fixed_point_16(Sum x, int32_t multiplier, int32_t right_shift) {
+  for (int32_t& v : x.v) v = gossamer::requantize(v, multiplier, right_shift, 0, INT16_MIN, INT16_MAX);
+  return x;
+}
 inline Floats broadcast(float x) { return {{x, x, x, x}}; }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return each([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); }); }
 inline Floats add(Floats a, Floats b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
@@ -84,6 +90,11 @@ inline Bytes load_all(const uint32_t* p) {
   Bytes x;
   std::memcpy(x.v, p, sizeof x.v);
   return x;
+}
+inline Bytes bits_of(Sum x) {
+  Bytes y;
+  std::memcpy(y.v, x.v, sizeof x.v);
+  return y;
 }
 inline Bytes bits_of(Floats x) {
   Bytes y;

@@ -52,6 +52,9 @@ struct CellEpilogue {
   float mid_low = 0, mid_high = 255, keep = 1, residual_scale = 0, residual_shift = 0;
   int zero = 0;
   float low = 0, high = 255;
+  // Bytes without residual; in the place of scale and shift, and as they are laid out: requantization in integers alone,
+  // t = sum multiplier 2^(-31 - right_shift), kernels/integer/fixed_point.h.
+  const int32_t *multiplier = nullptr, *right_shift = nullptr;
 };
 
 struct CellConvArgs {
@@ -63,6 +66,7 @@ struct CellConvArgs {
   const void* residual = nullptr;  // as the output
   void* out = nullptr;  // planes of pixels() cells; cells of bytes or of float32
   bool float_out = false;  // bytes only: planes of float32, one for each row
+  bool sums_out = false;  // bytes only: planes of int32, the sums themselves
   int64_t tile_begin = 0, tile_end = 0;  // tiles of positions
   int64_t unit_begin = 0, unit_end = 0;  // units of kCellUnit rows
 };

@@ -60,6 +60,7 @@ void check_cell_bytes(const std::string& name, CellBytesCheck args) {
   const CellWeights weights = pack_cell_weights(s, planes, args.weights, row->form, args.group_rows);
   const auto initial = filled_up(args.initial, s.out_channels);
   const auto scale = filled_up(args.epilogue.scale, s.out_channels), shift = filled_up(args.epilogue.shift, s.out_channels);
+  const auto multiplier = filled_up(args.epilogue.multiplier, s.out_channels), right_shift = filled_up(args.epilogue.right_shift, s.out_channels);
   for (int64_t n = 0; n < s.batch; ++n) {
     CellConvArgs a;
     a.weights = weights.view();
@@ -67,10 +68,16 @@ void check_cell_bytes(const std::string& name, CellBytesCheck args) {
     a.epilogue = args.epilogue;
     a.epilogue.scale = scale.data();
     a.epilogue.shift = shift.data();
+    if (args.epilogue.multiplier) {
+      a.epilogue.multiplier = multiplier.data();
+      a.epilogue.right_shift = right_shift.data();
+    }
     a.float_out = args.float_out;
+    a.sums_out = args.sums_out;
+    const bool planes_out = args.float_out || args.sums_out;
     const int64_t place = n * s.out_channels * pixels;
     std::vector<uint32_t> residual, out(static_cast<size_t>((s.out_channels + 3) / 4 * pixels));
-    a.out = args.float_out ? static_cast<void*>(static_cast<float*>(args.y) + place) : out.data();
+    a.out = planes_out ? static_cast<void*>(static_cast<float*>(args.y) + place) : out.data();  // int32 is as wide
     if (args.residual && args.float_out) a.residual = static_cast<const float*>(args.residual) + place;
     if (args.residual && !args.float_out) {
       residual = to_cells(static_cast<const uint8_t*>(args.residual) + place, s.out_channels, pixels);
@@ -78,7 +85,7 @@ void check_cell_bytes(const std::string& name, CellBytesCheck args) {
     }
     const auto fill = static_cast<uint32_t>(args.x_zero) * 0x01010101u;
     convolve_image(*row, planes, count, fill, to_cells(args.x + n * s.in_channels * s.in_h * s.in_w, s.in_channels, s.in_h * s.in_w), a);
-    if (!args.float_out) from_cells(out, s.out_channels, pixels, static_cast<uint8_t*>(args.y) + place);
+    if (!planes_out) from_cells(out, s.out_channels, pixels, static_cast<uint8_t*>(args.y) + place);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cells/cells.h"
+#include "kernels/integer/fixed_point.h"
 #include "kernels/conv/conv.h"
 
 namespace gossamer {
@@ -20,6 +21,7 @@ struct CellBytesCheck {
   void* y = nullptr;
   bool float_out = false;
   int group_rows = 0;
+  bool sums_out = false;  // y: int32
 };
 
 inline int64_t cell_bytes_reference_sum(const CellBytesCheck& a, int64_t n, int64_t o, int64_t i, int64_t j) {
@@ -43,6 +45,15 @@ inline int64_t cell_bytes_reference_sum(const CellBytesCheck& a, int64_t n, int6
 // In float32 with fused multiply-adds, as the kernels: their results are equal to the last bit.
 inline void cell_bytes_reference_finish(const CellBytesCheck& a, int64_t o, int64_t sum, int64_t at) {
   const CellEpilogue& e = a.epilogue;
+  if (a.sums_out) {
+    static_cast<int32_t*>(a.y)[at] = static_cast<int32_t>(sum);
+    return;
+  }
+  if (e.multiplier) {
+    const auto low = static_cast<int32_t>(e.low), high = static_cast<int32_t>(e.high);
+    static_cast<uint8_t*>(a.y)[at] = static_cast<uint8_t>(requantize(static_cast<int32_t>(sum), e.multiplier[o], e.right_shift[o], e.zero, low, high));
+    return;
+  }
   float t = std::fma(static_cast<float>(sum), e.scale[o], e.shift[o]);
   if (a.float_out) {
     if (a.residual) t += static_cast<const float*>(a.residual)[at];

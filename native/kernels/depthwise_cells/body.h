@@ -43,7 +43,12 @@ inline void finish(const gossamer::DepthwiseCellsArgs& a, const Channels& channe
                    const Sum (&sums)[4]) {
   const gossamer::CellEpilogue& e = a.epilogue;
   Floats t[4];
-  for (int i = 0; i < 4; ++i) t[i] = multiply_add(to_floats(sums[i]), channels.scale, channels.shift);
+  if (e.multiplier) {
+    const Sum multiplier = load_sums(e.multiplier), right_shift = load_sums(e.right_shift);
+    for (int i = 0; i < 4; ++i) t[i] = to_floats(fixed_point_16(sums[i], multiplier, right_shift));
+  } else {
+    for (int i = 0; i < 4; ++i) t[i] = multiply_add(to_floats(sums[i]), channels.scale, channels.shift);
+  }
   if (a.residual) {
     const Bytes q = to_lanes<kStep>(load_pixels(a.residual + block.pixel, block));
     t[0] = with_residual<0>(e, t[0], q);

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/depthwise_cells/depthwise_cells.h"
+#include "kernels/integer/fixed_point_avx2.h"
 
 namespace {
 
@@ -41,6 +42,11 @@ inline Sum multiply(Cells x, const Taps& taps, Sum sum) {
 inline Sum load_sums(const int32_t* p) { return in_each_lane(load_128(p)); }
 inline Floats load_floats(const float* p) { return _mm256_castsi256_ps(in_each_lane(load_128(p))); }
 inline Floats to_floats(Sum x) { return _mm256_cvtepi32_ps(x); }
+// Requantized, and held to 16 bits, which to_cells reads.
+inline Sum fixed_point_16(Sum x, Sum multiplier, Sum right_shift) {
+  const Sum p = fixed_point(x, multiplier, right_shift);
+  return _mm256_min_epi32(_mm256_max_epi32(p, _mm256_set1_epi32(INT16_MIN)), _mm256_set1_epi32(INT16_MAX));
+}
 inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats round(Floats x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/depthwise_cells/depthwise_cells.h"
+#include "kernels/integer/fixed_point.h"
 
 namespace {
 
@@ -54,6 +55,11 @@ inline float clamp(float x, float low, float high) {
   return x > high ? high : x;
 }
 inline Floats to_floats(Sum x) { return each([&](int c) { return static_cast<float>(x.v[c]); }); }
+// Requantized, and held to 16 bits, which to_cells reads.
+inline Sum fixed_point_16(Sum x, Sum multiplier, Sum right_shift) {
+  for (int c = 0; c < 4; ++c) x.v[c] = gossamer::requantize(x.v[c], multiplier.v[c], right_shift.v[c], 0, INT16_MIN, INT16_MAX);
+  return x;
+}
 inline Floats broadcast(float x) { return {{x, x, x, x}}; }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return each([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); }); }
 inline Floats round(Floats x) { return each([&](int c) { return std::nearbyint(x.v[c]); }); }

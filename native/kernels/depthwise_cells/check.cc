@@ -15,6 +15,7 @@ void check_depthwise_cells(const std::string& name, CellBytesCheck args) {
   const auto blocks = layout.blocks(row->lanes);
   const auto initial = filled_up(args.initial, s.in_channels);
   const auto scale = filled_up(args.epilogue.scale, s.in_channels), shift = filled_up(args.epilogue.shift, s.in_channels);
+  const auto multiplier = filled_up(args.epilogue.multiplier, s.in_channels), right_shift = filled_up(args.epilogue.right_shift, s.in_channels);
   const int64_t planes = (s.in_channels + 3) / 4, in_pixels = s.in_h * s.in_w, place = s.in_channels * s.pixels();
   for (int64_t n = 0; n < s.batch; ++n) {
     const auto in = to_cells(args.x + n * s.in_channels * in_pixels, s.in_channels, in_pixels);
@@ -35,6 +36,10 @@ void check_depthwise_cells(const std::string& name, CellBytesCheck args) {
       a.epilogue = args.epilogue;
       a.epilogue.scale = scale.data() + 4 * plane;
       a.epilogue.shift = shift.data() + 4 * plane;
+      if (args.epilogue.multiplier) {
+        a.epilogue.multiplier = multiplier.data() + 4 * plane;
+        a.epilogue.right_shift = right_shift.data() + 4 * plane;
+      }
       a.residual = args.residual ? residual.data() + plane * s.pixels() : nullptr;
       a.out = out.data() + plane * s.pixels();
       row->run(a);

@@ -1,7 +1,6 @@
 // What becomes of a tile's sums. Included once per instruction set, after simd/*_int.h.
 #pragma once
 
-#include "kernels/qgemm/fixed_point.h"
 #include "kernels/qgemm/qgemm.h"
 
 namespace {
@@ -118,13 +117,11 @@ inline void edge_bytes(const gossamer::QgemmArgs& g, const TileColumn& t, I bias
 
 inline void edge_fixed_point(const gossamer::QgemmArgs& g, const TileColumn& t, I bias) {
   const QgemmEdge& e = g.edge;
+  const I multiplier = per_channel<I>(e.multiplier, t.channel, t.where.count), right_shift = per_channel<I>(e.right_shift, t.channel, t.where.count);
+  const I least = I::broadcast(e.least - e.zero), most = I::broadcast(e.most - e.zero), zero = I::broadcast(e.zero);
   for (int i = 0; i < t.rows; ++i) {
-    int32_t lanes[I::kLanes];
-    (I::load(t.sum + i * t.width) + bias).store(lanes);
-    for (int c = 0; c < t.where.count; ++c) {
-      lanes[c] = gossamer::requantize(lanes[c], e.multiplier[t.channel + c], e.right_shift[t.channel + c], e.zero, e.least, e.most);
-    }
-    store_bytes(I::load(lanes), static_cast<uint8_t*>(g.y) + t.at + i * g.y_pixel, t.where);
+    const I x = fixed_point(I::load(t.sum + i * t.width) + bias, multiplier, right_shift);
+    store_bytes(min(max(x, least), most) + zero, static_cast<uint8_t*>(g.y) + t.at + i * g.y_pixel, t.where);
   }
 }
 

@@ -20,7 +20,7 @@ enum class QgemmOutput {
   sums,  // y: int32, S
   floats,  // y: float, t = S scale + shift (+ residual), clamped to [low, high]
   bytes,  // y: u8 or s8, round(t) + zero, clamped; rounds half to even. With a residual q t is what it is in cells/cells.h
-  fixed_point,  // y: u8 or s8, S multiplier 2^(-31 - right_shift) + zero, clamped, in integers (kernels/qgemm/fixed_point.h)
+  fixed_point,  // y: u8 or s8, S multiplier 2^(-31 - right_shift) + zero, clamped, in integers (kernels/integer/fixed_point.h)
 };
 
 // What becomes of a sum. Pointers to one number per channel.

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "kernels/qgemm/fixed_point.h"
+#include "kernels/integer/fixed_point.h"
 #include "kernels/qgemm/qgemm.h"
 
 namespace gossamer {

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/integer/fixed_point_avx2.h"
 #include "kernels/simd/avx2.h"
 
 namespace {
@@ -35,6 +36,7 @@ inline I operator&(I a, I b) { return {_mm256_and_si256(a.v, b.v)}; }
 inline I operator>>(I a, I n) { return {_mm256_srlv_epi32(a.v, n.v)}; }
 inline I max(I a, I b) { return {_mm256_max_epi32(a.v, b.v)}; }
 inline I min(I a, I b) { return {_mm256_min_epi32(a.v, b.v)}; }
+inline I fixed_point(I x, I multiplier, I right_shift) { return {fixed_point(x.v, multiplier.v, right_shift.v)}; }
 inline V to_float(I x) { return {_mm256_cvtepi32_ps(x.v)}; }
 inline I nearest(V x) { return {_mm256_cvtps_epi32(x.v)}; }
 inline V fused(V a, V b, V c) { return fma(a, b, c); }

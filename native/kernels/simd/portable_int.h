@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "kernels/integer/fixed_point.h"
 #include "kernels/simd/portable.h"
 
 namespace {
@@ -51,6 +52,11 @@ inline I operator>>(I a, I n) {
 }
 inline I max(I a, I b) { return {a.v > b.v ? a.v : b.v}; }
 inline I min(I a, I b) { return {a.v < b.v ? a.v : b.v}; }
+// Equations (9) and (10) of docs/numerics.md before zero point and clamp.
+inline I fixed_point(I x, I multiplier, I right_shift) {
+  for (int i = 0; i < 4; ++i) x.v[i] = gossamer::fixed_point_multiply(x.v[i], multiplier.v[i], right_shift.v[i]);
+  return x;
+}
 inline V to_float(I x) { return {__builtin_convertvector(x.v, V::Native)}; }
 // To the nearest, half to even; for |x| < 2^31.
 inline I nearest(V x) {
