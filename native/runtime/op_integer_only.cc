@@ -2,6 +2,7 @@
 // and the integer arithmetic of ONNX. No floating-point number occurs in them; docs/numerics.md, sections 7 and 9, say what
 // they compute, to the bit.
 #include <algorithm>
+#include <array>
 
 #include "kernels/integer/reference.h"
 #include "runtime/errors.h"
@@ -203,31 +204,53 @@ void infer_softmax(Inference& n) {
   n.outputs = {n.shape(0)};
 }
 
-template <class T>
-void softmax_line(const T* x, const Lines& l, const IntegerExponential& e, int64_t bits, uint8_t* y) {
+constexpr int64_t kBytes = 256;
+
+// The exponentials of all distances between bytes.
+using Exponentials = std::array<int64_t, kBytes>;
+
+Exponentials exponentials_of(const IntegerExponential& e) {
+  Exponentials all;
+  for (int64_t d = 0; d < kBytes; ++d) all[static_cast<size_t>(d)] = e.at(d);
+  return all;
+}
+
+// exponential(d): e^-d of a distance from the greatest element.
+template <class T, class Function>
+void softmax_line(const T* x, const Lines& l, const Function& exponential, int64_t bits, uint8_t* y) {
   int64_t greatest = x[0], sum = 0;
   for (int64_t i = 1; i < l.n; ++i) greatest = std::max<int64_t>(greatest, x[i * l.inner]);
-  for (int64_t i = 0; i < l.n; ++i) sum += e.at(greatest - x[i * l.inner]);
+  for (int64_t i = 0; i < l.n; ++i) sum += exponential(greatest - x[i * l.inner]);
   const int64_t most = (int64_t{1} << bits) - 1;
-  for (int64_t i = 0; i < l.n; ++i) {
-    y[i * l.inner] = static_cast<uint8_t>(std::min(most, round_divide(e.at(greatest - x[i * l.inner]) << bits, sum)));
+  const auto share = [&](int64_t distance) { return static_cast<uint8_t>(std::min(most, round_divide(exponential(distance) << bits, sum))); };
+  if (sizeof(T) > 1 || l.n < kBytes) {
+    for (int64_t i = 0; i < l.n; ++i) y[i * l.inner] = share(greatest - x[i * l.inner]);
+    return;
   }
+  uint8_t shares[kBytes];  // fewer divisions than elements
+  for (int64_t d = 0; d < kBytes; ++d) shares[d] = share(d);
+  for (int64_t i = 0; i < l.n; ++i) y[i * l.inner] = shares[greatest - x[i * l.inner]];
 }
 
 Step build_softmax(Build& b) {
   const Lines l = lines_of(b.node, b.shape(0));
   const IntegerExponential e = exponential_of(b.node);
   const int64_t bits = b.node.find("bits") ? bounded(b.node, "bits", 1, 8) : 8;
+  const Exponentials table = exponentials_of(e);
   return with_integers(b, [&]<class T>(T) -> Step {
     return {[=, x = b.in(0), y = b.out()](const Run& run) {
+              const auto exponential = [&](int64_t distance) {
+                if constexpr (sizeof(T) == 1) return table[static_cast<size_t>(distance)];
+                else return e.at(distance);
+              };
               run.pool->share(l.outer, [&](int64_t begin, int64_t end, int) {
                 for (int64_t line = begin * l.inner; line < end * l.inner; ++line) {
                   const int64_t first = line / l.inner * l.n * l.inner + line % l.inner;
-                  softmax_line(run.at<T>(x) + first, l, e, bits, run.at<uint8_t>(y) + first);
+                  softmax_line(run.at<T>(x) + first, l, exponential, bits, run.at<uint8_t>(y) + first);
                 }
               });
             },
-            "plain loop", ""};
+            sizeof(T) == 1 ? "table" : "plain loop", ""};
   });
 }
 
@@ -246,16 +269,28 @@ void infer_gelu(Inference& n) {
   n.outputs = {n.shape(0)};
 }
 
+constexpr int64_t kShare = 4096;  // elements
+
 Step build_gelu(Build& b) {
   const int64_t limit = bounded(b.node, "b", 1, integer_root(kMostGelu)), one = bounded(b.node, "c", 0, kMostGelu), count = element_count(b.shape(0));
   return with_integers(b, [&]<class T>(T) -> Step {
     return {[=, x = b.in(0), zero = b.in(1), y = b.out()](const Run& run) {
               const int64_t taken = point_at<T>(run, zero);
-              for (int64_t i = 0; i < count; ++i) {
-                run.at<int32_t>(y)[i] = integer_gelu(saturated_int32(run.at<T>(x)[i] - taken), limit, one);
+              const auto gelu = [&](int64_t value) { return integer_gelu(saturated_int32(value - taken), limit, one); };
+              std::array<int32_t, kBytes> table;
+              if constexpr (sizeof(T) == 1) {
+                for (int64_t i = 0; i < kBytes; ++i) table[static_cast<size_t>(i)] = gelu(static_cast<T>(i));
               }
+              run.pool->share((count + kShare - 1) / kShare, [&](int64_t begin, int64_t end, int) {
+                const T* from = run.at<T>(x);
+                int32_t* to = run.at<int32_t>(y);
+                for (int64_t i = begin * kShare; i < std::min(end * kShare, count); ++i) {
+                  if constexpr (sizeof(T) == 1) to[i] = table[static_cast<uint8_t>(from[i])];
+                  else to[i] = gelu(from[i]);
+                }
+              });
             },
-            "plain loop", ""};
+            sizeof(T) == 1 ? "table" : "plain loop", ""};
   });
 }
 

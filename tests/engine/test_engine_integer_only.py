@@ -95,6 +95,9 @@ def test_softmax(given, scale):
     for axis, bits in ((-1, 8), (1, 8), (-1, 5)):
         got = Engine(one("IntegerSoftmax", [x], {**attributes, "axis": axis, "bits": bits}, dtype="uint8"))(x)
         np.testing.assert_array_equal(got, integers.softmax(x, constants, axis=axis, bits=bits))
+    wide = numbers(9, (3, 700), given, most=int(12 / scale))  # longer than there are bytes
+    got = Engine(one("IntegerSoftmax", [wide], attributes, dtype="uint8"))(wide)
+    np.testing.assert_array_equal(got, integers.softmax(wide, constants))
     exact = np.exp(scale * (x.astype(float) - x.max(-1, keepdims=True)))
     exact /= exact.sum(-1, keepdims=True)
     error = np.abs(integers.softmax(x, constants) / 256 - exact)
