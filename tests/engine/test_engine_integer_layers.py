@@ -18,7 +18,9 @@ BYTES = [np.uint8, np.int8]
 def network(x, operations, constants, dtype, result="y"):
     port = Port("x", x.dtype.name, ("batch", *x.shape[1:]))
     kept = {name: Dense(np.asarray(values)) for name, values in constants.items()}
-    return Program((port,), (Port(result, np.dtype(dtype).name, None),), tuple(operations), kept, {"": 18, "gossamer": 1})
+    return Program(
+        (port,), (Port(result, np.dtype(dtype).name, None),), tuple(operations), kept, {"": 18, "gossamer": 1}
+    )
 
 
 def standard(op, read, written, **attributes):
@@ -26,7 +28,14 @@ def standard(op, read, written, **attributes):
 
 
 def requantize(read, written, **attributes):
-    return Operation("Requantize", tuple("" if r == "-" else r for r in read.split()), (written,), attributes, written, "gossamer")
+    return Operation(
+        "Requantize",
+        tuple("" if r == "-" else r for r in read.split()),
+        (written,),
+        attributes,
+        written,
+        "gossamer",
+    )
 
 
 def numbers(seed, shape, dtype):
@@ -38,7 +47,9 @@ def convolved(x, w, x_zero, stride=1, pad=0, groups=1, dilation=1):
     """In int64, tap by tap."""
     padded = np.pad(x.astype(np.int64) - int(x_zero), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     rows, channels, kh, kw = w.shape
-    out = [(n - dilation * (k - 1) - 1) // stride + 1 for n, k in zip(padded.shape[2:], (kh, kw), strict=True)]
+    out = [
+        (n - dilation * (k - 1) - 1) // stride + 1 for n, k in zip(padded.shape[2:], (kh, kw), strict=True)
+    ]
     y = np.zeros((len(x), rows, *out), np.int64)
     for o in range(rows):
         first = o // (rows // groups) * channels
@@ -73,10 +84,20 @@ LAYERS = [
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_convolution_with_bias_and_requantization_is_one_step(isa, given, wanted, layer):
     channels, rows, size, kernel, stride, pad, groups, dilation, family = layer
-    x, w = numbers(1, (2, channels, size, size), given), numbers(2, (rows, channels // groups, kernel, kernel), np.int8)
+    x, w = (
+        numbers(1, (2, channels, size, size), given),
+        numbers(2, (rows, channels // groups, kernel, kernel), np.int8),
+    )
     bias = np.random.default_rng(3).integers(-9000, 9000, (1, rows, 1, 1), np.int32)
     m, n = factors(4, rows, 128 * 128 * w[0].size)
-    constants = {"w": w, "b": bias, "m": m, "n": n, "z": wanted(17), "xz": given(-9 if given is np.int8 else 9)}
+    constants = {
+        "w": w,
+        "b": bias,
+        "m": m,
+        "n": n,
+        "z": wanted(17),
+        "xz": given(-9 if given is np.int8 else 9),
+    }
     program = network(x, [
         standard("ConvInteger", "x w xz", "s", pads=(pad,) * 4, strides=(stride,) * 2, group=groups, dilations=(dilation,) * 2),
         standard("Add", "s b", "t"), requantize("t m n z", "y", low=17),
@@ -85,7 +106,9 @@ def test_a_convolution_with_bias_and_requantization_is_one_step(isa, given, want
     engine = Engine(program, isa=isa)
     result = engine(x)
     assert result.dtype == wanted
-    np.testing.assert_array_equal(result, integers.requantize(exact, m, n, 17, dtype=wanted, bounds=(17, 255)))
+    np.testing.assert_array_equal(
+        result, integers.requantize(exact, m, n, 17, dtype=wanted, bounds=(17, 255))
+    )
     assert len(np.unique(result)) > 20, "the case distinguishes nothing"
     kernels = [step.kernel for step in engine.explain()]
     assert len(kernels) == 3 and kernels[0] == kernels[2] == "reorder", kernels
@@ -99,7 +122,16 @@ def test_sums_that_something_else_reads_are_those_of_the_kernel(isa, behind):
     x, w = numbers(1, (2, 6, 9, 9), np.uint8), numbers(2, (10, 6, 3, 3), np.uint8)
     bias = np.arange(10, dtype=np.int32).reshape(10, 1, 1)
     m, n = factors(4, 10, 128 * 128 * 54)
-    constants = {"w": w, "b": bias, "m": m, "n": n, "z": np.uint8(3), "i": np.int32(77), "wz": np.uint8(128), "xz": np.uint8(200)}
+    constants = {
+        "w": w,
+        "b": bias,
+        "m": m,
+        "n": n,
+        "z": np.uint8(3),
+        "i": np.int32(77),
+        "wz": np.uint8(128),
+        "xz": np.uint8(200),
+    }
     exact = convolved(x, w.astype(np.int64) - 128, 200)
     operations = [standard("ConvInteger", "x w xz wz", "y" if behind == "nothing" else "s")]
     if behind == "Add":
@@ -129,7 +161,11 @@ def test_pooling_and_residual_sums_stay_in_cells(isa, given, wanted, broadcast):
     (ma, na), (mb, nb), (mc, nc) = (integers.fixed_point(f) for f in (2.0**13, 1.7 * 2**13, 0.6 * 2.0**-13))
     constants = {"w": w, "m": m, "n": n, "z": given(5), "o": wanted(100), "ma": np.int32(ma), "na": np.int32(na),
                  "mb": np.int32(mb), "nb": np.int32(nb), "mc": np.int32(mc), "nc": np.int32(nc), "xz": given(4)}  # fmt: skip
-    window = {"kernel_shape": (12, 12)} if broadcast else {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "strides": (1, 1)}
+    window = (
+        {"kernel_shape": (12, 12)}
+        if broadcast
+        else {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "strides": (1, 1)}
+    )
     program = network(x, [
         standard("ConvInteger", "x w xz", "s", pads=(1, 1, 1, 1)), requantize("s m n z", "q"),
         standard("MaxPool", "q", "p", **window),
@@ -145,13 +181,19 @@ def test_pooling_and_residual_sums_stay_in_cells(isa, given, wanted, broadcast):
     engine = Engine(program, isa=isa)
     np.testing.assert_array_equal(engine(x), integers.requantize(r, mc, nc, 100, 100, dtype=wanted))
     assert len(np.unique(r)) > 20, "the case distinguishes nothing"
-    assert [step.op for step in engine.explain()][2:5] == ["gossamer.MaxPool", "gossamer.AddInteger", "gossamer.Lookup"]
+    assert [step.op for step in engine.explain()][2:5] == [
+        "gossamer.MaxPool",
+        "gossamer.AddInteger",
+        "gossamer.Lookup",
+    ]
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("given", BYTES)
 @pytest.mark.parametrize("wanted", BYTES)
-@pytest.mark.parametrize(("shape", "axis", "steps"), [((7, 33), 1, 1), ((3, 5, 33), -1, 1), ((3, 5, 33), 1, 2)])
+@pytest.mark.parametrize(
+    ("shape", "axis", "steps"), [((7, 33), 1, 1), ((3, 5, 33), -1, 1), ((3, 5, 33), 1, 2)]
+)
 def test_a_product_with_bias_and_requantization_is_one_step(isa, given, wanted, shape, axis, steps):
     rows = 5 if steps == 2 else 21
     x, w = numbers(1, shape, given), numbers(2, (33, rows), np.int8)

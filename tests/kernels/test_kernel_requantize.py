@@ -1,4 +1,4 @@
-"""Requantization in integers alone, as a kernel and as what ends convolutions: bit by bit what NumPy's reference says."""
+"""Requantization in integers alone, as a kernel and as the end of convolutions: NumPy's reference, bit by bit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def test_requantize(row, given, wanted, lines, n, channels):
     multiplier, shift = factors(rng, channels)
     by_column = channels == n
     axis = np.arange(n) if by_column else np.arange(lines) % channels
-    for x_zero, zero, low, high in ((0, 0, None, None), (int(info.max), 7, 3, 90), (int(info.min), -5, None, 0)):
+    for x_zero, zero, low, high in (
+        (0, 0, None, None),
+        (int(info.max), 7, 3, 90),
+        (int(info.min), -5, None, 0),
+    ):
         out = np.iinfo(wanted)
         zero = max(zero, out.min)
         if wanted is np.int32 and zero:
@@ -79,24 +83,40 @@ def test_convolutions_end_in_fixed_point_or_in_their_sums(row, case):
         arguments, y = layer(case, len(row), density)
         for more in ({}, {"low": 90.0, "high": 200.0}):
             got, wanted = (
-                run(name, "cell_bytes", **arguments, **more, group_rows=group_rows, y=np.full(y, 99, np.uint8))
+                run(
+                    name, "cell_bytes", **arguments, **more, group_rows=group_rows, y=np.full(y, 99, np.uint8)
+                )
                 for name in (row, "cell_bytes/reference")
             )
             np.testing.assert_array_equal(got, wanted)
         sums, exact = (
-            run(name, "cell_bytes", **arguments, sums_out=True, group_rows=group_rows, y=np.full(y, 99, np.int32))
+            run(
+                name,
+                "cell_bytes",
+                **arguments,
+                sums_out=True,
+                group_rows=group_rows,
+                y=np.full(y, 99, np.int32),
+            )
             for name in (row, "cell_bytes/reference")
         )
         np.testing.assert_array_equal(sums, exact)
-        of_sums = integers.requantize(exact, arguments["multiplier"], arguments["right_shift"], 101, dtype=np.uint8)
-        np.testing.assert_array_equal(run(row, "cell_bytes", **arguments, group_rows=group_rows, y=np.full(y, 99, np.uint8)), of_sums)
+        of_sums = integers.requantize(
+            exact, arguments["multiplier"], arguments["right_shift"], 101, dtype=np.uint8
+        )
+        np.testing.assert_array_equal(
+            run(row, "cell_bytes", **arguments, group_rows=group_rows, y=np.full(y, 99, np.uint8)), of_sums
+        )
 
 
 @pytest.mark.parametrize("row", rows_of("depthwise_cells"))
-@pytest.mark.parametrize("case", [(10, 10, 8, 17, 3, 2, 1, 1, 10), (5, 5, 9, 9, 5, 1, 1, 2, 5), (4, 4, 3, 40, 3, 1, 2, 2, 4)])
+@pytest.mark.parametrize(
+    "case", [(10, 10, 8, 17, 3, 2, 1, 1, 10), (5, 5, 9, 9, 5, 1, 1, 2, 5), (4, 4, 3, 40, 3, 1, 2, 2, 4)]
+)
 def test_depthwise_convolutions_end_in_fixed_point(row, case):
     arguments, y = layer(case, len(row))
     got, wanted = (
-        run(name, "depthwise_cells", **arguments, y=np.full(y, 99, np.uint8)) for name in (row, "depthwise_cells/reference")
+        run(name, "depthwise_cells", **arguments, y=np.full(y, 99, np.uint8))
+        for name in (row, "depthwise_cells/reference")
     )
     np.testing.assert_array_equal(got, wanted)
