@@ -99,7 +99,8 @@ def test_a_convolution_with_bias_and_requantization_is_one_step(isa, given, want
         "xz": given(-9 if given is np.int8 else 9),
     }
     program = network(x, [
-        standard("ConvInteger", "x w xz", "s", pads=(pad,) * 4, strides=(stride,) * 2, group=groups, dilations=(dilation,) * 2),
+        standard("ConvInteger", "x w xz", "s", pads=(pad,) * 4, strides=(stride,) * 2, group=groups,
+                 dilations=(dilation,) * 2),
         standard("Add", "s b", "t"), requantize("t m n z", "y", low=17),
     ], constants, wanted)  # fmt: skip
     exact = convolved(x, w, constants["xz"], stride, pad, groups, dilation) + bias
@@ -159,8 +160,9 @@ def test_pooling_and_residual_sums_stay_in_cells(isa, given, wanted, broadcast):
     x, w = numbers(1, (2, 5, 12, 12), given), numbers(2, (5, 5, 3, 3), np.int8)
     m, n = factors(4, 5, 128 * 128 * 45)
     (ma, na), (mb, nb), (mc, nc) = (integers.fixed_point(f) for f in (2.0**13, 1.7 * 2**13, 0.6 * 2.0**-13))
-    constants = {"w": w, "m": m, "n": n, "z": given(5), "o": wanted(100), "ma": np.int32(ma), "na": np.int32(na),
-                 "mb": np.int32(mb), "nb": np.int32(nb), "mc": np.int32(mc), "nc": np.int32(nc), "xz": given(4)}  # fmt: skip
+    factor = {"ma": ma, "na": na, "mb": mb, "nb": nb, "mc": mc, "nc": nc}
+    constants = {"w": w, "m": m, "n": n, "z": given(5), "o": wanted(100), "xz": given(4)}
+    constants |= {name: np.int32(value) for name, value in factor.items()}
     window = (
         {"kernel_shape": (12, 12)}
         if broadcast
@@ -200,8 +202,9 @@ def test_a_product_with_bias_and_requantization_is_one_step(isa, given, wanted, 
     bias = np.random.default_rng(3).integers(-9000, 9000, rows, np.int32)
     m, n = factors(4, rows, 128 * 128 * 33)
     constants = {"w": w, "b": bias, "m": m, "n": n, "z": wanted(17), "xz": given(50)}
-    program = network(x, [standard("MatMulInteger", "x w xz", "s"), standard("Add", "s b", "t"), requantize("t m n z", "y", axis=axis)],
-                      constants, wanted)  # fmt: skip
+    program = network(x, [
+        standard("MatMulInteger", "x w xz", "s"), standard("Add", "s b", "t"), requantize("t m n z", "y", axis=axis),
+    ], constants, wanted)  # fmt: skip
     exact = (x.astype(np.int64) - 50) @ w.astype(np.int64) + bias
     engine = Engine(program, isa=isa)
     np.testing.assert_array_equal(engine(x), integers.requantize(exact, m, n, 17, axis=axis, dtype=wanted))
