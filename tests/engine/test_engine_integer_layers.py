@@ -72,7 +72,7 @@ def factors(seed, rows, depth):
 LAYERS = [
     (3, 8, 20, 3, 2, 1, 1, 1, "cell_bytes"),
     (64, 40, 7, 3, 1, 1, 1, 1, "qgemm"),
-    (32, 33, 5, 1, 1, 0, 1, 1, "qgemm"),
+    (32, 33, 5, 1, 1, 0, 1, 1, "cell_bytes"),
     (12, 12, 11, 3, 1, 1, 12, 1, "depthwise_cells"),
     (12, 24, 11, 3, 2, 1, 4, 2, "cell_bytes"),
 ]
