@@ -70,6 +70,7 @@ from gossamer.quantize import (
     FixedPoint,
     FixedPointWeight,
     FoldBatchNorm,
+    FoldedQuantize,
     FreezeBatchNorm,
     FrozenLevels,
     Int,
@@ -218,6 +219,11 @@ TRANSFORMS = {
     "FixedPointWeight": lambda: FixedPointWeight(8, 5, stochastic=True),
     "FakeQuantize": lambda: FakeQuantize(
         torch.linspace(0.01, 0.02, 6), torch.zeros(6, dtype=torch.int32), -127, 127, 0, 0, "fixed"
+    ),
+    "FoldedQuantize": lambda: FoldedQuantize(
+        *(torch.tensor([0.02]), torch.zeros(1, dtype=torch.int32), -127, 127, -1, 0, "fixed"),
+        factor=torch.linspace(-1.5, 2, 6),
+        channel_axis=0,
     ),
 }
 

@@ -2,6 +2,7 @@
 what was removed stays removed whatever comes after."""
 
 import copy
+from inspect import isabstract
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def same(first, second):
 
 
 def test_every_pass_has_an_example():
-    ours = {cls for cls in every(Pass) if cls.__module__.startswith("gossamer.")}
+    ours = {cls for cls in every(Pass) if cls.__module__.startswith("gossamer.") and not isabstract(cls)}
     assert ours and ours == {type(example) for example in PASSES.values()}
     assert ours == {type(x) for x in NOTHING.values()} | WITHOUT_STRENGTH
 

@@ -1,4 +1,4 @@
-"""Run by torchrun: every process trains its share, and writes down the ranges that it has."""
+"""Run by torchrun: every process trains its share, and writes down what it has then."""
 
 import os
 import sys
@@ -7,8 +7,9 @@ import torch
 from test_aware_training import make_task
 
 import gossamer as gs
-from gossamer.quantize import Int, Quantize, Tracked
+from gossamer.quantize import Int, PerChannel, PerTensor, Quantize, Tracked
 from gossamer.quantize.activations import is_quantizers
+from gossamer.train.processes import Processes
 
 sys.path.insert(0, os.path.dirname(__file__))
 
@@ -23,7 +24,14 @@ network = torch.nn.Sequential(
 )
 task = make_task(128)
 graph = gs.trace(network, task.train[0][0])
-aware = Quantize(weights=Int(4), activations=Int(4), training=Tracked(momentum=0.9))(graph, task)
-tuned = gs.Finetune(epochs=2)(aware, task)
-ranges = {name: value for name, value in tuned.state_dict().items() if is_quantizers(name)}
-torch.save(ranges | dict(tuned.named_parameters()), f"{sys.argv[1]}/{os.environ['RANK']}.pt")
+unwatched = gs.Task(train=task.train, loss=task.loss)  # scored, each process would use its own statistics
+# What is left must be the same without the averaging after each epoch: it is the same at every step.
+Processes.average_buffers = lambda self, network: None
+kept = {}
+for granularity in (PerChannel(), PerTensor()):
+    weights = Int(4, granularity)
+    aware = Quantize(weights=weights, activations=Int(4), training=Tracked(momentum=0.9))(graph, task)
+    state = gs.Finetune(epochs=2)(aware, unwatched).state_dict()
+    kept |= {f"{granularity} {name}": value for name, value in state.items()}
+    assert any(is_quantizers(name) for name in state)
+torch.save(kept, f"{sys.argv[1]}/{os.environ['RANK']}.pt")

@@ -33,7 +33,7 @@ from gossamer.graph.transform import (
     transformed_weights,
     transforms,
 )
-from gossamer.numerics import affine, signs  # noqa: F401 (signs defines an operator)
+from gossamer.numerics import affine, batchnorm, signs  # noqa: F401 (signs defines an operator)
 
 VERSION = 1
 
@@ -70,6 +70,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
             inline.set_grad,
             affine.track,
             affine.learn,
+            batchnorm.follow_fold,
         )
     },
 }

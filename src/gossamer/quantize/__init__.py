@@ -20,7 +20,7 @@ from .smooth import SmoothQuant
 from .ternarize import TWN, Ternarize, Ternary
 from .ttq import TTQ, TrainedTernary
 from .types import Int, Int4, Int8, PerChannel, PerGroup, PerTensor
-from .weights import FakeQuantize
+from .weights import FakeQuantize, FoldedQuantize
 
 __all__ = [
     "EMA",
@@ -44,6 +44,7 @@ __all__ = [
     "FixedPoint",
     "FixedPointWeight",
     "FoldBatchNorm",
+    "FoldedQuantize",
     "FreezeBatchNorm",
     "FrozenLevels",
     "Int",

@@ -17,6 +17,7 @@ from gossamer.graph import Graph, Pass, effective, note
 from gossamer.task import Task, modes_restored
 
 from .calibrate import watch
+from .corrected_fold import fold_corrected
 from .run import QuantizedLayer, float_weights, hold, quantized_layers, quantizer_nodes, unquantized
 from .segments import Segment, layer_segments
 
@@ -69,6 +70,7 @@ def reconstructed(
 ) -> Graph:
     """A copy of ``graph`` in which the rounding of each segment is learned, in order."""
     result = copy.deepcopy(graph)
+    fold_corrected(result)
     pieces = len(split(result))
     if not pieces:
         note(who, "nothing to do: no layer is quantized; put it behind Quantize")

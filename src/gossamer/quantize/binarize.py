@@ -8,8 +8,7 @@ equations 6 and 11. (The scales of the activations, equation 10, are left out: a
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -17,14 +16,13 @@ import torch
 from torch import Tensor
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Layer, Pass, WeightTransform
+from gossamer.graph import Graph, Layer, WeightTransform
 from gossamer.numerics.signs import straight_through
 from gossamer.task import Task
 from gossamer.weights import Weight, decode
 
 from .binary_activations import binarize_inputs
-from .levels import chosen_layers, ternary_weight, transformed
-from .quantize import Exemption
+from .levels import FewLevels, ternary_weight
 from .types import Granularity, PerChannel
 from .weights import Rows
 
@@ -132,34 +130,22 @@ class BinaryConnect(BinaryScale):
 
 @final
 @dataclass(frozen=True)
-class Binarize(Pass):
+class Binarize(FewLevels):
     """Give the weights of each layer two values, and with ``activations`` the inputs of its products too.
 
     ``scale``: ``MeanMagnitude()`` (XNOR-Net) or ``BinaryConnect()``. ``activations``: the input of a layer becomes its
     signs, and a ReLU in front, whose signs are all positive, is left out; the Engine computes such layers by counting
-    bits. ``exempt``: rules for layers that stay as they are, usually ``[First(), Last()]``; ``overrides``: True or
-    False for the weight of every layer that a pattern matches. A ``Finetune`` after it trains the real weights
-    underneath. A weight that is zero stays zero. Raises RecipeError for a pattern that matches nothing.
+    bits. The rest as in :class:`FewLevels`; ``exempt`` usually is ``[First(), Last()]``.
     """
 
     scale: BinaryScale = MeanMagnitude()
     activations: bool = False
-    exempt: Sequence[Exemption] = ()
-    overrides: Mapping[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exempt", tuple(self.exempt))
-
-    def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer."""
-        del task
-        chosen_layers(graph, self.exempt, self.overrides, "Binarize")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights are binary."""
         del task
-        chosen = chosen_layers(graph, self.exempt, self.overrides, "Binarize")
-        binary = transformed(graph, chosen, "Binarize", lambda layer, _: self.scale.transform(layer))
+        chosen = self._chosen(graph)
+        binary = self._transformed(graph, chosen, lambda layer, _: self.scale.transform(layer))
         if self.activations:
             binarize_inputs(binary, {layer.weight for layer in chosen})
         return binary

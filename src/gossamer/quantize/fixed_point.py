@@ -5,8 +5,7 @@ Gupta, Agrawal, Gopalakrishnan, Narayanan: Deep Learning with Limited Numerical 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Pass, WeightTransform
+from gossamer.graph import Graph, WeightTransform
 from gossamer.numerics.signs import straight_through
 from gossamer.task import Task
 from gossamer.weights import Quantized, Weight, decode
 
-from .levels import chosen_layers, transformed
-from .quantize import Exemption
+from .levels import FewLevels
 
 
 class FixedPointWeight(WeightTransform):
@@ -68,38 +66,31 @@ class FixedPointWeight(WeightTransform):
 
 @final
 @dataclass(frozen=True)
-class FixedPoint(Pass):
+class FixedPoint(FewLevels):
     """Hold the weights of each layer in fixed point, <integer, fraction> bits in the paper's words, and train them so.
 
     ``integer``: bits in front of the point, the sign's among them; ``fraction``: bits behind it; 2 to 16 in all.
     ``stochastic``: updates are rounded by chance, right on average however small they are. Activations and gradients
-    stay in float32 (``Quantize`` rounds activations). ``exempt``, ``overrides``: as in Ternarize.
+    stay in float32 (``Quantize`` rounds activations). The rest as in :class:`FewLevels`.
     """
 
     integer: int = 2
     fraction: int = 14
     stochastic: bool = True
-    exempt: Sequence[Exemption] = ()
-    overrides: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exempt", tuple(self.exempt))
+        super().__post_init__()
         if self.integer < 1 or self.fraction < 0 or not 2 <= self.integer + self.fraction <= 16:
             raise RecipeError(
                 f"FixedPoint(integer={self.integer}, fraction={self.fraction}): give 1 or more integer bits, the "
                 "sign's among them, and 2 to 16 bits in all"
             )
 
-    def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer."""
-        del task
-        chosen_layers(graph, self.exempt, self.overrides, "FixedPoint")
-
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights are on the grid."""
         del task
-        chosen = chosen_layers(graph, self.exempt, self.overrides, "FixedPoint")
+        chosen = self._chosen(graph)
         bits = self.integer + self.fraction
-        return transformed(
-            graph, chosen, "FixedPoint", lambda *_: FixedPointWeight(bits, self.fraction, self.stochastic)
+        return self._transformed(
+            graph, chosen, lambda *_: FixedPointWeight(bits, self.fraction, self.stochastic)
         )

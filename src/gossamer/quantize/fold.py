@@ -21,6 +21,7 @@ from gossamer.graph import (
     Graph,
     Layer,
     Pass,
+    WeightTransform,
     layers,
     note,
     original,
@@ -32,9 +33,10 @@ from gossamer.graph import (
 from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments, average_factor, count_batch, set_argument
 from gossamer.graph.transform import effective
+from gossamer.numerics.batchnorm import fold_factor, follow_fold
 from gossamer.task import Task
 
-from .weights import FakeQuantize
+from .weights import FakeQuantize, FoldedQuantize
 
 _FOLDS_INTO = (
     "conv1d",
@@ -85,6 +87,12 @@ def is_quantized(graph: Graph, weight: str) -> bool:
     return bool(present) and isinstance(present[-1], FakeQuantize)
 
 
+def is_corrected(graph: Graph, weight: str) -> bool:
+    """Whether the last transform of the weight quantizes the fold of the batch norm behind (``corrected_fold``)."""
+    present = transforms(graph, weight)
+    return bool(present) and isinstance(present[-1], FoldedQuantize)
+
+
 @dataclass(frozen=True)
 class Pair:
     """A layer, and the batch norm that alone reads it."""
@@ -121,8 +129,7 @@ def statistics(graph: Graph, norm: Node) -> tuple[Tensor, Tensor] | None:
     if mean is None or variance is None:
         return None
     gamma, beta = _tensor(graph, given["weight"]), _tensor(graph, given["bias"])
-    factor = (variance.double() + given["eps"]).rsqrt()
-    factor = factor if gamma is None else factor * gamma.double()
+    factor = fold_factor(gamma, variance, given["eps"])
     shift = -mean.double() * factor
     return factor, shift if beta is None else shift + beta.double()
 
@@ -145,6 +152,7 @@ def fold_pair(graph: Graph, pair: Pair) -> bool:
         return False
     old = bias_of(graph, layer)
     add_bias(graph, layer, shift if old is None else shift + old.double() * factor)
+    _forget_follower(graph, layer)
     _remove(graph, pair)
     return True
 
@@ -155,26 +163,41 @@ def scale_channels(graph: Graph, layer: Layer, factor: Tensor) -> bool:
 
     False, and nothing changed, where the transformed weight would not become exactly the old one times the factor.
     """
+    if not scales_by_channel(graph, layer, factor):
+        return False
     weight = original(graph, layer.weight)
-    before, plain = effective(graph, layer.weight).clone(), weight.clone()
-    across = factor.view([-1 if axis == layer.output_axis else 1 for axis in range(weight.ndim)])
-    steps = transforms(graph, layer.weight)
-    weight.copy_(weight.double() * across)
-    for place, step in enumerate(steps):
-        if isinstance(step, FakeQuantize) and step.how != "follows":
-            replace_transform(graph, layer.weight, place, _scaled(step, factor, layer.output_axis))
+    for place, step in enumerate(transforms(graph, layer.weight)):
+        replace_transform(graph, layer.weight, place, _scaled(step, factor, layer.output_axis))
+    weight.copy_(weight.double() * _across(layer, factor, weight))
+    return True
+
+
+@torch.no_grad()
+def scales_by_channel(graph: Graph, layer: Layer, factor: Tensor) -> bool:
+    """Whether the weight's transforms make of the scaled weight the scaled weight that they make now."""
+    weight, steps = original(graph, layer.weight), transforms(graph, layer.weight)
+    across = _across(layer, factor, weight)
+    before, after = weight, (weight.double() * across).to(weight.dtype)
+    for step in steps:
+        if isinstance(step, FoldedQuantize):
+            step.factor.copy_(torch.where(factor == 0, 1.0, factor))
+        same = copy.deepcopy(step).eval()  # nothing drawn by chance
+        before, after = same(before), _scaled(same, factor, layer.output_axis)(after)
     wanted = (before.double() * across).to(before.dtype)
     tolerance = 2e-2 if any(isinstance(step, FakeQuantize) for step in steps) else 1e-5
-    error = (effective(graph, layer.weight) - wanted).abs()
-    if bool((error <= tolerance * wanted.abs().max() + 1e-30).all()):
-        return True
-    weight.copy_(plain)
-    for place, step in enumerate(steps):
-        replace_transform(graph, layer.weight, place, step)
-    return False
+    return bool(((after - wanted).abs() <= tolerance * wanted.abs().max() + 1e-30).all())
 
 
-def _scaled(step: FakeQuantize, factor: Tensor, axis: int | None) -> FakeQuantize:
+def _across(layer: Layer, factor: Tensor, weight: Tensor) -> Tensor:
+    return factor.view([-1 if axis == layer.output_axis else 1 for axis in range(weight.ndim)])
+
+
+def _scaled(step: WeightTransform, factor: Tensor, axis: int | None) -> WeightTransform:
+    """``step`` for the weight times ``factor``."""
+    if isinstance(step, FoldedQuantize):
+        return step.folded
+    if not isinstance(step, FakeQuantize) or step.how == "follows":
+        return step
     if step.rows.axis != axis or step.rows.block is not None or not step.grid.symmetric:
         return step
     wide = torch.where(factor == 0, 1.0, factor.abs()).to(step.scale.dtype)
@@ -206,6 +229,19 @@ def add_bias(graph: Graph, layer: Layer, bias: Tensor) -> None:
     read.meta = dict(layer.node.meta)
     set_argument(layer.node, name, read)
     graph.recompile()
+
+
+def _forget_follower(graph: Graph, layer: Layer) -> None:
+    """Erase the node that kept the factor of the weight's FoldedQuantize, if there is one."""
+    owner, _, name = layer.weight.rpartition(".")
+    place = f"{owner}.parametrizations.{name}.".lstrip(".")
+    for node in graph.graph.find_nodes(op="call_function", target=follow_fold):
+        if str(cast(Node, node.args[0]).target).startswith(place):
+            inputs = node.all_input_nodes
+            graph.graph.erase_node(node)
+            for read in inputs:
+                if not read.users:
+                    graph.graph.erase_node(read)
 
 
 def _remove(graph: Graph, pair: Pair) -> None:

@@ -20,6 +20,7 @@ from gossamer.numerics import affine
 from gossamer.task import Task
 
 from .calibrate import watch
+from .corrected_fold import fold_corrected
 from .run import QuantizedLayer, correctable, hold, source, unquantized
 
 _MOST_COLUMNS = 8192  # of a Hessian that is held in memory
@@ -44,6 +45,7 @@ class GPTQ(Pass):
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` with other integers."""
         better = copy.deepcopy(graph)
+        fold_corrected(better)
         found = [_Hessian(layer) for layer in correctable(better) if _fits(layer)]
         if not found:
             note("GPTQ", "nothing to do: no layer is quantized; put it behind Quantize")

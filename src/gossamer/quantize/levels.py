@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from torch import Tensor
 from gossamer.graph import (
     Graph,
     Layer,
+    Pass,
     WeightTransform,
     add_transform,
     effective,
@@ -22,47 +25,65 @@ from gossamer.graph import (
     transforms,
 )
 from gossamer.graph.select import choose
+from gossamer.task import Task
 from gossamer.weights import Quantized, Weight, with_codebook
 
 from .quantize import Exemption
 from .weights import Rows
 
 
-def chosen_layers(
-    graph: Graph, exempt: Sequence[Exemption], overrides: Mapping[str, bool], who: str
-) -> list[Layer]:
-    """The layers that the pass called ``who`` works on: not those ``exempt`` by rule, unless a pattern says True.
+@dataclass(frozen=True)
+class FewLevels(Pass, abc.ABC):
+    """A pass that gives the weights of each layer a few levels; ``Finetune`` behind it trains the real ones underneath.
 
-    Raises RecipeError for a pattern that matches no layer.
+    ``exempt``: rules for layers that stay as they are; ``overrides``: True or False for the weight of every layer that
+    a pattern matches. A weight that is zero stays zero. Raises RecipeError for a pattern that matches nothing.
     """
-    every = layers(graph)
-    choice = choose(every, True, overrides, who)
-    left = {layer.weight for rule in exempt for layer in rule.of(every)} - choice.own
-    for layer in every:
-        if layer.weight in left and choice.values.get(layer.weight):
-            note(layer.weight, "stays in float: exempt by rule")
-    return [layer for layer in every if choice.values.get(layer.weight) and layer.weight not in left]
 
+    exempt: Sequence[Exemption] = field(default=(), kw_only=True)
+    overrides: Mapping[str, bool] = field(default_factory=dict, kw_only=True)
 
-def transformed(
-    graph: Graph, chosen: Sequence[Layer], who: str, make: Callable[[Layer, Tensor], WeightTransform]
-) -> Graph:
-    """A copy of ``graph`` in which each weight ends in ``make(layer, weight)``, in place of one of the same type."""
-    changed = copy.deepcopy(graph)
-    if not chosen:
-        note(who, "nothing to do: every layer is left alone")
-    for layer in chosen:
-        weight = effective(changed, layer.weight)
-        if not bool((weight != 0).any()):
-            note(layer.weight, f"{who} leaves it alone: every weight is zero")
-            continue
-        made = make(layer, weight)
-        present = transforms(changed, layer.weight)
-        if present and type(present[-1]) is type(made):
-            replace_transform(changed, layer.weight, len(present) - 1, made)
-        else:
-            add_transform(changed, layer.weight, made)
-    return changed
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exempt", tuple(self.exempt))
+
+    def check(self, graph: Graph, task: Task) -> None:
+        """Every pattern matches a layer."""
+        del task
+        self._chosen(graph)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _chosen(self, graph: Graph) -> list[Layer]:
+        """The layers that this works on: not those exempt by rule, unless a pattern says True."""
+        every = layers(graph)
+        choice = choose(every, True, self.overrides, self._name)
+        left = {layer.weight for rule in self.exempt for layer in rule.of(every)} - choice.own
+        for layer in every:
+            if layer.weight in left and choice.values.get(layer.weight):
+                note(layer.weight, "stays in float: exempt by rule")
+        return [layer for layer in every if choice.values.get(layer.weight) and layer.weight not in left]
+
+    def _transformed(
+        self, graph: Graph, chosen: Sequence[Layer], make: Callable[[Layer, Tensor], WeightTransform]
+    ) -> Graph:
+        """A copy of ``graph`` whose weights end in ``make(layer, weight)``, in place of a transform of its type."""
+        changed = copy.deepcopy(graph)
+        if not chosen:
+            note(self._name, "nothing to do: every layer is left alone")
+        for layer in chosen:
+            weight = effective(changed, layer.weight)
+            if not bool((weight != 0).any()):
+                note(layer.weight, f"{self._name} leaves it alone: every weight is zero")
+                continue
+            made = make(layer, weight)
+            present = transforms(changed, layer.weight)
+            if present and type(present[-1]) is type(made):
+                replace_transform(changed, layer.weight, len(present) - 1, made)
+            else:
+                add_transform(changed, layer.weight, made)
+        return changed
 
 
 def ternary_weight(weight: Weight, signs: Tensor, scale: Tensor, rows: Rows) -> Weight:

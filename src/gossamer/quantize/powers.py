@@ -8,8 +8,7 @@ Logarithmic Data Representation. 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Layer, Pass, WeightTransform, note, transforms
+from gossamer.graph import Graph, Layer, WeightTransform, note, transforms
 from gossamer.task import Task
 from gossamer.weights import Codebook, Dense, Sparse, Weight, decode, sparsify
 
-from .levels import chosen_layers, transformed
-from .quantize import Exemption
+from .levels import FewLevels
 
 
 class FrozenLevels(WeightTransform):
@@ -87,23 +85,20 @@ def nearest_level(weight: Tensor, levels: Tensor) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class PowersOfTwo(Pass):
+class PowersOfTwo(FewLevels):
     """Freeze a ``share`` of a layer's weights, the largest ones, to powers of two of ``bits`` bits (2 to 8), or zero.
 
     ``Repeat(4, [PowersOfTwo(), Finetune(epochs=2)], ramp=Halving())`` is incremental network quantization: half of the
     weights, then half of the rest, the others making up for them; in the end all are frozen. ``per_octave``: so many
-    levels between a power of two and the next (2: the square roots, too). ``exempt``, ``overrides``: as in Ternarize.
-    A weight that is zero stays zero.
+    levels between a power of two and the next (2: the square roots, too). The rest as in :class:`FewLevels`.
     """
 
     bits: int = 5
     share: float = 1.0
     per_octave: int = 1
-    exempt: Sequence[Exemption] = ()
-    overrides: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exempt", tuple(self.exempt))
+        super().__post_init__()
         if not 2 <= self.bits <= 8 or not 0 <= self.share <= 1 or not 1 <= self.per_octave <= 16:
             raise RecipeError(
                 f"PowersOfTwo(bits={self.bits}, share={self.share}, per_octave={self.per_octave}): give 2 to 8 bits, a "
@@ -114,23 +109,17 @@ class PowersOfTwo(Pass):
         """See :class:`Pass`."""
         return replace(self, share=self.share * strength)
 
-    def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer."""
-        del task
-        chosen_layers(graph, self.exempt, self.overrides, "PowersOfTwo")
-
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` with that share of its weights frozen."""
         del task
-        chosen = chosen_layers(graph, self.exempt, self.overrides, "PowersOfTwo")
+        chosen = self._chosen(graph)
         if self.share == 0:
             note("PowersOfTwo", "nothing to do: the share is 0")
             chosen = []
         frozen = {layer.weight: _frozen_already(graph, layer.weight) for layer in chosen}
-        return transformed(
+        return self._transformed(
             graph,
             chosen,
-            "PowersOfTwo",
             lambda layer, weight: self._freeze(layer, weight, frozen[layer.weight]),
         )
 

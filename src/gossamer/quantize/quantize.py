@@ -30,12 +30,13 @@ from gossamer.task import Task, example_inputs
 
 from .activations import Tracked, Training, insert, insert_dynamic, insert_like, quantizers
 from .calibrate import watch
-from .fold import fold_pair, pairs
+from .corrected_fold import fold_corrected, fold_factor_of, follow
+from .fold import Pair, pairs
 from .guard import guarded
 from .placement import Place, place
 from .ranges import MinMax, Observer, Ranges
 from .types import Grid, Int, Int8, PerChannel, PerTensor
-from .weights import FakeQuantize, Rows
+from .weights import FakeQuantize, FoldedQuantize, Rows
 
 _FLOAT_KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -147,16 +148,13 @@ class Quantize(Pass):
             raise RecipeError(
                 "Quantize: the activations are quantized already; leave one of the two passes out"
             )
-        for pair in list(pairs(quantized)):
-            if pair.layer.weight in chosen and not self._scales_by_channel(
-                chosen[pair.layer.weight], pair.layer
-            ):
-                fold_pair(quantized, pair)
+        fold_corrected(quantized)
+        norms = {pair.layer.weight: pair for pair in pairs(quantized)}
         found = [layer for layer in layers(quantized) if layer.weight in chosen]
         places = [] if self.activations is None else place(quantized, found, self.attention)
         observers = self._calibrated(quantized, task, places)
         for layer in found:
-            self._quantize_weight(quantized, layer, chosen[layer.weight])
+            self._quantize_weight(quantized, layer, chosen[layer.weight], norms.get(layer.weight))
         self._insert(quantized, places, observers)
         return quantized
 
@@ -168,9 +166,6 @@ class Quantize(Pass):
         for weight in sorted(exempt & own.values.keys()):
             note(weight, "stays in float: exempt by rule")
         return {w: t for w, t in own.values.items() if t is not None and (w not in exempt or w in own.own)}
-
-    def _scales_by_channel(self, type_: Int, layer: Layer) -> bool:
-        return Rows.of(type_.granularity or PerChannel(), layer) == Rows(layer.output_axis)
 
     def _calibrated(self, graph: Graph, task: Task, places: Sequence[Place]) -> dict[Node, Observer]:
         if not isinstance(self.activations, Int):
@@ -184,18 +179,26 @@ class Quantize(Pass):
                 )
         return observers
 
-    def _quantize_weight(self, graph: Graph, layer: Layer, type_: Int) -> None:
+    def _quantize_weight(self, graph: Graph, layer: Layer, type_: Int, norm: Pair | None) -> None:
+        """``norm``: the batch norm behind. Where it shares scales between channels, what is quantized is its fold."""
         rows = Rows.of(type_.granularity or PerChannel(), layer)
         present = transforms(graph, layer.weight)
         replaces = bool(present) and isinstance(present[-1], FakeQuantize)
         weight = effective(graph, layer.weight)
+        factor = None if norm is None or rows == Rows(layer.output_axis) else fold_factor_of(graph, norm)
+        if factor is not None:
+            weight = weight * factor.view([-1 if i == layer.output_axis else 1 for i in range(weight.ndim)])
         fitted = FakeQuantize.fit(
             weight, Grid.of(type_, True), rows, self.weight_ranges, self.training.weights
         )
+        if factor is not None:
+            fitted = FoldedQuantize.around(fitted, factor, layer.output_axis or 0)
         if replaces:
             replace_transform(graph, layer.weight, len(present) - 1, fitted)
         else:
             add_transform(graph, layer.weight, fitted)
+        if norm is not None and factor is not None:
+            follow(graph, norm)
 
     def _insert(self, graph: Graph, places: Sequence[Place], observers: Mapping[Node, Observer]) -> None:
         if isinstance(self.activations, Dynamic):

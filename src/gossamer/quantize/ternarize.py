@@ -6,8 +6,7 @@ Li, Zhang, Liu: Ternary Weight Networks. 2016, equations 3 to 6.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor
 
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph, Layer, Pass, WeightTransform
+from gossamer.graph import Graph, Layer, WeightTransform
 from gossamer.numerics.signs import straight_through
 from gossamer.task import Task
 from gossamer.weights import Weight, decode
 
-from .levels import chosen_layers, ternary_weight, transformed
-from .quantize import Exemption
+from .levels import FewLevels, ternary_weight
 from .types import Granularity, PerTensor
 from .weights import Rows
 
@@ -95,28 +93,16 @@ class TWN(TernaryScales):
 
 @final
 @dataclass(frozen=True)
-class Ternarize(Pass):
+class Ternarize(FewLevels):
     """Give the weights of each layer three values, one of them zero; a ``Finetune`` after it trains them.
 
-    ``scales``: ``TWN()``, or ``TTQ()`` whose two scales are trained. ``exempt``: rules for layers that stay as they
-    are; ``overrides``: True or False for the weight of every layer that a pattern matches. A weight that is zero stays
-    zero. Raises RecipeError for a pattern that matches nothing.
+    ``scales``: ``TWN()``, or ``TTQ()`` whose two scales are trained. The rest as in :class:`FewLevels`.
     """
 
     scales: TernaryScales = TWN()
-    exempt: Sequence[Exemption] = ()
-    overrides: Mapping[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exempt", tuple(self.exempt))
-
-    def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer."""
-        del task
-        chosen_layers(graph, self.exempt, self.overrides, "Ternarize")
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A copy of ``graph`` whose weights are ternary."""
         del task
-        chosen = chosen_layers(graph, self.exempt, self.overrides, "Ternarize")
-        return transformed(graph, chosen, "Ternarize", self.scales.transform)
+        chosen = self._chosen(graph)
+        return self._transformed(graph, chosen, self.scales.transform)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gossamer.errors import RecipeError
 from gossamer.graph import Layer, WeightTransform, note
 from gossamer.numerics import affine
-from gossamer.weights import Quantized, Weight, decode
+from gossamer.weights import Dense, Quantized, Weight, decode
 
 from .ranges import Ranges
 from .types import Granularity, Grid, PerChannel, PerGroup, PerTensor
@@ -180,6 +180,58 @@ class FakeQuantize(WeightTransform):
             "block": self.rows.block or 0,
             "how": self.how,
         }
+
+
+class FoldedQuantize(FakeQuantize):
+    """FakeQuantize of the weight times ``factor``, divided by it again: as the batch norm behind is folded in the end.
+
+    ``factor``: (channels,), along ``channel_axis``; a node of the graph keeps it that of the moving statistics
+    (:func:`gossamer.numerics.batchnorm.follow_fold`).
+    """
+
+    factor: Tensor
+
+    def __init__(  # noqa: PLR0913 (what FakeQuantize has, and the fold)
+        self,
+        scale: Tensor,
+        zero_point: Tensor,
+        low: int,
+        high: int,
+        axis: int,
+        block: int,
+        how: str,
+        factor: Tensor,
+        channel_axis: int,
+    ) -> None:
+        super().__init__(scale, zero_point, low, high, axis, block, how)
+        self.register_buffer("factor", factor.detach().clone())
+        self.channel_axis = channel_axis
+
+    @classmethod
+    def around(cls, step: FakeQuantize, factor: Tensor, channel_axis: int) -> FoldedQuantize:
+        """``step``, which fits the weight times ``factor``, for the weight itself."""
+        return cls(**step.arguments(), factor=factor, channel_axis=channel_axis)  # type: ignore[arg-type]
+
+    @property
+    def folded(self) -> FakeQuantize:
+        """For the weight times the factor, once the batch norm is gone."""
+        return FakeQuantize(**super().arguments())  # type: ignore[arg-type]
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight of which the fold is quantized; the factor is a constant to the gradient."""
+        sizes = [-1 if axis == self.channel_axis else 1 for axis in range(weight.ndim)]
+        factor = self.factor.clone().view(sizes)  # the node changes it in place, perhaps before the gradient
+        return super().forward(weight * factor) / factor
+
+    @torch.no_grad()
+    def represent(self, weight: Weight) -> Weight:
+        """The values; a network ships with the batch norm folded, and then it has integers."""
+        values = torch.from_numpy(np.array(decode(weight))).to(self.factor.device)
+        return Dense(self(values).cpu().numpy())
+
+    def arguments(self) -> dict[str, Tensor | int | float | bool | str]:
+        """See :class:`WeightTransform`."""
+        return {**super().arguments(), "factor": self.factor, "channel_axis": self.channel_axis}
 
 
 def _on_cpu(value: Tensor | int | float | bool | str) -> Tensor | int | float | bool | str:

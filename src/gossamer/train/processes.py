@@ -26,7 +26,8 @@ class Processes:
     """
 
     def __init__(self, home: torch.device) -> None:
-        self.accelerator = Accelerator(device_placement=False)
+        # Told of no accelerator, Accelerate lets the processes of a torchrun on CPUs train each for itself.
+        self.accelerator = Accelerator(device_placement=False, cpu=not torch.accelerator.is_available())
         self.count: int = self.accelerator.num_processes
         self.rank: int = self.accelerator.process_index
         self.is_main: bool = self.accelerator.is_main_process
