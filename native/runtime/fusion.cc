@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "runtime/element_chain.h"
 #include "runtime/integer_product.h"
 
 namespace gossamer {
@@ -23,8 +24,9 @@ class Fuser {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       const Node& node = *nodes_[i];
       if (!needed_[i] || absorbed_[i] || !find_operator(node.op)->build) continue;
-      FusedNode fused{&node, {}, node.outputs[0]};
-      if (may_extend(node)) extend(fused);
+      FusedNode fused{&node, {}, {}, node.outputs[0]};
+      if (find_operator(node.op)->fusion == Fusion::elements) extend_chain(fused);
+      else if (may_extend(node)) extend(fused);
       else if (node.op == "MatMulInteger") extend_integers(fused);
       for (const int value : node.outputs) ready_.insert(value);
       ready_.insert(fused.result);
@@ -77,11 +79,24 @@ class Fuser {
       const bool added = affine && reader->op == "Add" && add(fused, *reader);
       const bool clamped = !added && clamp(fused, *reader);
       if (!added && !clamped) return;
-      fused.epilogue.fused.push_back(reader->op);
-      fused.result = reader->outputs[0];
-      absorbed_[next] = true;
+      take(fused, next);
       if (clamped) return;
     }
+  }
+
+  void extend_chain(FusedNode& fused) {
+    const ChainRule rule{infos_};
+    std::vector<const Node*> nodes = {fused.node};
+    size_t next = 0;
+    if (!rule.starts(*fused.node)) return;
+    while (const Node* reader = only_reader(fused.result, next)) {
+      if (find_operator(reader->op)->fusion != Fusion::elements || !rule.continues(nodes, *reader)) break;
+      const auto there = [&](int value) { return value == kAbsent || value == fused.result || is_ready(value); };
+      if (!std::all_of(reader->inputs.begin(), reader->inputs.end(), there)) break;
+      nodes.push_back(reader);
+      take(fused, next);
+    }
+    fused.chain.assign(nodes.begin() + 1, nodes.end());
   }
 
   // --- products of bytes: + int32 bias of each column, Requantize to bytes ----------------------------------------------
@@ -202,6 +217,18 @@ class Fuser {
 };
 
 }  // namespace
+
+std::vector<int> FusedNode::reads() const {
+  std::vector<int> values = node->inputs;
+  values.push_back(epilogue.bias);
+  values.push_back(epilogue.residual);
+  int previous = node->outputs[0];
+  for (const Node* link : chain) {
+    for (const int value : link->inputs) values.push_back(value == previous ? kAbsent : value);
+    previous = link->outputs[0];
+  }
+  return values;
+}
 
 std::vector<FusedNode> fuse(const Model& model, const Analysis& analysis) { return Fuser(model, analysis).run(); }
 

@@ -123,6 +123,8 @@ class Build {
   int result = kAbsent;  // the value that the step writes: the last fused node's output
   Tuner* tuner = nullptr;  // measures where there are several ways; null: the way is chosen by rule
   Precision precision = Precision::float32;
+  std::vector<const Node*> chain = {};  // element-wise nodes that follow and belong to the step
+  std::function<const ValueInfo&(int value)> info_of = {};
   Slot optional(int value) const { return value == kAbsent ? kNoSlot : slot_of(value); }
   const Constant* constant(size_t i) const { return has(i) ? model.constant(node.inputs[i]) : nullptr; }
   const float* known_floats(size_t i) const;  // null where not known
@@ -130,6 +132,7 @@ class Build {
 
 enum class Fusion {
   none,
+  elements,  // functions of float32 elements that follow: a chain, runtime/element_chain.h
   clamp,  // a following Relu or Clip
   affine,  // also a preceding-order bias per channel and a residual: Conv, Gemm, MatMul
 };

@@ -1,8 +1,7 @@
 // Functions of one, two or three elements with broadcasting; casts, comparisons and logic.
 #include <cmath>
-#include <limits>
 
-#include "kernels/elementwise/elementwise.h"
+#include "runtime/element_functions.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/loops.h"
@@ -10,50 +9,12 @@
 namespace gossamer {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kWorthSharing = 65536;  // elements; below, waking a thread costs more than it brings
 
 // --- one element ---------------------------------------------------------------------------------------------------------
 
-struct UnaryRow {
-  const char* op;
-  Unary function;
-};
-constexpr UnaryRow kUnaryRows[] = {
-    {"Abs", Unary::abs}, {"Ceil", Unary::ceil}, {"Clip", Unary::clip}, {"Cos", Unary::cos}, {"Elu", Unary::elu},
-    {"Erf", Unary::erf}, {"Exp", Unary::exp}, {"Floor", Unary::floor}, {"Gelu", Unary::gelu},
-    {"HardSigmoid", Unary::hard_sigmoid}, {"HardSwish", Unary::hard_swish}, {"LeakyRelu", Unary::leaky_relu},
-    {"Log", Unary::log}, {"Neg", Unary::neg}, {"Reciprocal", Unary::reciprocal}, {"Relu", Unary::clip},
-    {"Round", Unary::round}, {"Sigmoid", Unary::sigmoid}, {"Sign", Unary::sign}, {"Sin", Unary::sin},
-    {"Softplus", Unary::softplus}, {"Sqrt", Unary::sqrt}, {"Tanh", Unary::tanh},
-};
-
-// The function's parameters a and b, as kernels/elementwise/elementwise.h has them.
-void read_parameters(const Build& b, UnaryArgs& u) {
-  const Node& node = b.node;
-  if (node.op == "Relu") u.b = kInfinity;
-  if (node.op == "LeakyRelu") u.a = node.real("alpha", 0.01f);
-  if (node.op == "Elu") u.a = node.real("alpha", 1.0f);
-  if (node.op == "HardSigmoid") {
-    u.a = node.real("alpha", 0.2f);
-    u.b = node.real("beta", 0.5f);
-  }
-  if (node.op == "Gelu" && node.text("approximate", "none") == "tanh") u.op = Unary::gelu_tanh;
-  if (node.op != "Clip") return;
-  u.a = node.real("min", -kInfinity);
-  u.b = node.real("max", kInfinity);
-}
-
-Unary function_of(const Node& node) {
-  for (const UnaryRow& row : kUnaryRows) {
-    if (node.op == row.op) return row.function;
-  }
-  throw Unsupported(node.label());
-}
-
 Step build_unary(Build& b) {
-  UnaryArgs fixed{function_of(b.node)};
-  read_parameters(b, fixed);
+  UnaryArgs fixed = unary_args(b.node, *unary_of(b.node));
   fixed.n = element_count(b.out_shape());
   b.in_place.push_back(b.node.inputs[0]);
   const auto& kernel = fastest(kUnaryKernels, b.isa);
@@ -126,21 +87,6 @@ Step build_number(Build& b) {
 
 // --- two elements --------------------------------------------------------------------------------------------------------
 
-struct BinaryRow {
-  const char* op;
-  Binary function;
-};
-constexpr BinaryRow kBinaryRows[] = {{"Add", Binary::add}, {"Sub", Binary::sub}, {"Mul", Binary::mul},
-                                     {"Div", Binary::div}, {"Pow", Binary::pow}, {"Max", Binary::max},
-                                     {"Min", Binary::min}};
-
-Binary binary_of(const Node& node) {
-  for (const BinaryRow& row : kBinaryRows) {
-    if (node.op == row.op) return row.function;
-  }
-  throw Unsupported(node.label());
-}
-
 // Both inputs of one type. ONNX lets the exponent of Pow have its own.
 std::vector<DType> arithmetic_types(const Node& node, const Types& inputs) {
   if (inputs[0] == DType::boolean) reject_type(node, 0, *inputs[0], "numbers");
@@ -150,7 +96,7 @@ std::vector<DType> arithmetic_types(const Node& node, const Types& inputs) {
 
 Step build_float_binary(Build& b) {
   const Walk walk = broadcast_walk(b);
-  BinaryArgs fixed{binary_of(b.node)};
+  BinaryArgs fixed{*binary_of(b.node)};
   fixed.n = walk.inner();
   fixed.a_step = walk.inner_stride(1) != 0;
   fixed.b_step = walk.inner_stride(2) != 0;
@@ -240,7 +186,7 @@ Step build_binary(Build& b) {
   const DType type = b.inputs[0]->dtype;
   if (type != b.inputs[1]->dtype) return mixed_power(b);
   if (type == DType::float32) return build_float_binary(b);
-  const Binary op = binary_of(b.node);
+  const Binary op = *binary_of(b.node);
   return with_type(type, [&]<class T>(T) { return typed_binary<T>(b, op); });
 }
 
@@ -330,14 +276,14 @@ Step build_cast(Build& b) {
   });
 }
 
-constexpr Operator unary(const char* name, const char* attributes = "", Fusion fusion = Fusion::none) {
-  return {name, 1, 1, attributes, float_types, infer_same, build_unary, fusion};
+constexpr Operator unary(const char* name, const char* attributes = "") {
+  return {name, 1, 1, attributes, float_types, infer_same, build_unary, Fusion::elements};
 }
 
-constexpr Operator number(const char* name) { return {name, 1, 1, "", number_types, infer_same, build_number}; }
+constexpr Operator number(const char* name) { return {name, 1, 1, "", number_types, infer_same, build_number, Fusion::elements}; }
 
-constexpr Operator binary(const char* name, Fusion fusion = Fusion::none) {
-  return {name, 2, 2, "", arithmetic_types, infer_broadcast, build_binary, fusion};
+constexpr Operator binary(const char* name) {
+  return {name, 2, 2, "", arithmetic_types, infer_broadcast, build_binary, Fusion::elements};
 }
 
 constexpr Operator compare(const char* name) {
@@ -349,10 +295,8 @@ constexpr Operator kOperators[] = {
     unary("Gelu", " approximate "), unary("HardSigmoid", " alpha beta "), unary("HardSwish"),
     unary("LeakyRelu", " alpha "), unary("Log"), number("Neg"), unary("Reciprocal"), number("Relu"), unary("Round"),
     unary("Sigmoid"), number("Sign"), unary("Sin"), unary("Softplus"), unary("Sqrt"), unary("Tanh"),
-    {"Clip", 1, 3, " max min ", number_types, infer_clip, build_number},
-    binary("Add", Fusion::clamp), binary("Sub", Fusion::clamp), binary("Mul", Fusion::clamp),
-    binary("Div", Fusion::clamp), binary("Pow"),
-    binary("Max"), binary("Min"),
+    {"Clip", 1, 3, " max min ", number_types, infer_clip, build_number, Fusion::elements},
+    binary("Add"), binary("Sub"), binary("Mul"), binary("Div"), binary("Pow"), binary("Max"), binary("Min"),
     compare("Equal"), compare("Greater"), compare("GreaterOrEqual"), compare("Less"), compare("LessOrEqual"),
     {"And", 2, 2, "", logic_types, infer_broadcast, build_logic},
     {"Or", 2, 2, "", logic_types, infer_broadcast, build_logic},

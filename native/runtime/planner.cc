@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/arena.h"
+#include "runtime/element_chain.h"
 #include "runtime/errors.h"
 #include "runtime/fusion.h"
 #include "runtime/plan.h"
@@ -91,8 +92,9 @@ class Planner {
     Build build{node, model_, isa_, threads_, reads_computed(node) ? alone : packed_, fused.epilogue, infos_of(node.inputs), outputs,
                 [this](int value) { return slot_of(value); },
                 [this](int64_t bytes) { return add_slot({Place::arena}, bytes); },
-                [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_, precision_};
-    Step step = find_operator(node.op)->build(build);
+                [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_, precision_, fused.chain,
+                [this](int value) -> const ValueInfo& { return info(value); }};
+    Step step = fused.chain.empty() ? find_operator(node.op)->build(build) : build_element_chain(build);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));
     take_over(build, fused);
@@ -170,10 +172,7 @@ class Planner {
     Explanation row{node.op, node.name, {}, info(fused.result).shape, step.kernel, step.note,
                     std::max<int64_t>(step.weight_bytes, 0), bytes_of(fused.result), step.macs};
     for (const std::string& op : fused.epilogue.fused) row.op += "+" + op;
-    std::vector<int> read = node.inputs;
-    read.push_back(fused.epilogue.bias);
-    read.push_back(fused.epilogue.residual);
-    for (const int value : read) {
+    for (const int value : fused.reads()) {
       if (value == kAbsent) continue;
       const bool constant = model_.constant(value) || info(value).known;
       if (!constant) row.inputs.push_back(info(value).shape);
