@@ -8,7 +8,7 @@
 #include "runtime/cell_shape.h"
 #include "runtime/depthwise_cells.h"
 #include "runtime/errors.h"
-#include "runtime/single_channel_conv.h"
+#include "runtime/neighbour_conv.h"
 #include "runtime/window.h"
 
 namespace gossamer {
@@ -153,7 +153,7 @@ CellEpilogue epilogue_of(const Node& node) {
 
 Step conv_step(Build& b, const CellConv& conv) {
   if (is_depthwise_of_cells(conv)) return depthwise_cells_step(b, conv);
-  return is_of_single_channel(conv) ? single_channel_conv_step(b, conv) : cell_conv_step(b, conv);
+  return is_of_neighbours(conv) ? neighbour_conv_step(b, conv) : cell_conv_step(b, conv);
 }
 
 // Where the residual has another shape than the convolution's result: that first, then a sum that broadcasts.
