@@ -8,7 +8,7 @@ import gossamer as gs
 from gossamer import artifact
 from gossamer.errors import RecipeError
 from gossamer.graph import record
-from gossamer.measure import Bytes, EngineLatency
+from gossamer.measure.resources import Bytes, EngineLatency
 from gossamer.onnx import lower
 from gossamer.prune import Budget
 from gossamer.recipe_file import dump_recipe, parse_recipe

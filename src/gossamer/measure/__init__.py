@@ -1,8 +1,10 @@
-"""What a network weighs, how fast it runs and what it needs: measured on the file that ships."""
+"""What a network weighs, how fast it runs and what it needs: measured on the file that ships.
+
+``gossamer.measure.resources`` (``Bytes``, ``EngineLatency``), what budgets are of, stands on the training side and is imported
+by itself, so that measuring needs no torch.
+"""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 from gossamer.measure.compare import compare
 from gossamer.measure.contestants import file_runners
@@ -35,16 +37,10 @@ from gossamer.measure.runtimes import (
 )
 from gossamer.measure.worker import Runner
 
-if TYPE_CHECKING:
-    from gossamer.measure.resources import Bytes as Bytes
-    from gossamer.measure.resources import EngineLatency as EngineLatency
-
 __all__ = [
     "RUNTIMES",
-    "Bytes",
     "Comparison",
     "DeepSparse",
-    "EngineLatency",
     "ExecuTorch",
     "Finish",
     "Gossamer",
@@ -83,12 +79,3 @@ __all__ = [
     "speedup",
     "step_times",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """What budgets are of stands on the training side: it loads on first use, so that measuring needs no torch."""
-    if name not in ("Bytes", "EngineLatency"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gossamer.measure import resources
-
-    return getattr(resources, name)

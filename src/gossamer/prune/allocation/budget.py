@@ -20,7 +20,7 @@ from .shared import Global
 
 
 class Resource(abc.ABC):
-    """What a network spends. ``gossamer.measure`` has those that are measured on the file: Bytes, EngineLatency."""
+    """What a network spends. ``gossamer.measure.resources`` has those measured on the file: Bytes, EngineLatency."""
 
     @abc.abstractmethod
     def spent(self, graph: Graph, task: Task) -> float:
