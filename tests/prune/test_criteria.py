@@ -134,6 +134,35 @@ def test_chance_is_seeded_and_even(graph, task):
     assert {len(s.unique()) for s in Chance().scores(graph, task, groups).values()} == {5, 6}
 
 
+class Attention(nn.Module):
+    """Two heads, by torch's fused operator or by its formula."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused, self.qkv, self.fc = fused, nn.Linear(4, 24), nn.Linear(8, 3)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x.view(-1, 2, 4)).view(-1, 2, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:
+            mixed = (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v
+        return self.fc(mixed.transpose(1, 2).flatten(2).mean(1))
+
+
+@pytest.mark.parametrize("by", [Taylor(order=2), OBD(), OBS(examples=6, block=16), GraSP()], ids=repr)
+def test_second_derivatives_of_fused_attention(by):
+    scores = []
+    generator = torch.Generator().manual_seed(3)
+    batch = torch.randn(6, 8, generator=generator, dtype=torch.float64), torch.arange(6) % 3
+    task = gs.Task(train=[batch], loss=F.cross_entropy)
+    for fused in (True, False):
+        torch.manual_seed(5)
+        traced = gs.trace(Attention(fused).double(), batch[0])
+        scores.append(by.elements(traced, task, ["qkv.weight"])["qkv.weight"])
+    close(*scores, tolerance=1e-6)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_taylor(net, graph, task, batches, order):
     expected = 0

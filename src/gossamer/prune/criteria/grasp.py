@@ -15,7 +15,7 @@ from torch import Tensor
 from gossamer._nested import batch_size, map_leaves
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph
-from gossamer.task import Task, call, loss_of
+from gossamer.task import Task, loss_of
 
 from .sampling import Probe, Sampled, detached
 
@@ -50,14 +50,14 @@ class GraSP(Sampled):
         self, graph: Graph, task: Task, weights: Sequence[str], direction: dict[str, Tensor] | None
     ) -> dict[str, Tensor]:
         """The gradient, or the Hessian times ``direction``, averaged over all examples."""
-        probe = Probe.of(graph, weights, training=True)
+        probe, order = Probe.of(graph, weights, training=True), 1 if direction is None else 2
         total = {name: torch.zeros_like(leaf) for name, leaf in detached(probe.leaves).items()}
         examples = 0
         with self.sample(graph, task) as batches:
             for inputs, targets in batches:
-                outputs = map_leaves(lambda leaf: leaf / self.temperature, call(probe.graph, inputs))
+                outputs = map_leaves(lambda leaf: leaf / self.temperature, probe.outputs(inputs, order))
                 loss = loss_of(task, outputs, targets)
-                found = probe.gradients(loss, create_graph=direction is not None)
+                found = probe.gradients(loss, create_graph=order == 2)
                 if direction is not None:
                     found = probe.along(found, direction)
                 size = batch_size(inputs)

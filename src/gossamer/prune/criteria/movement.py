@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph
-from gossamer.task import Task, call, loss_of
+from gossamer.task import Task, loss_of
 
 from .sampling import Probe, Sampled
 
@@ -42,7 +42,7 @@ class Movement(Sampled):
         moved = {name: torch.zeros_like(leaf) for name, leaf in probe.leaves.items()}
         with self.sample(graph, task) as batches:
             for inputs, targets in batches:
-                gradients = probe.gradients(loss_of(task, call(probe.graph, inputs), targets))
+                gradients = probe.gradients(loss_of(task, probe.outputs(inputs), targets))
                 with torch.no_grad():
                     for name, leaf in probe.leaves.items():
                         moved[name] -= self.lr * gradients[name] * leaf

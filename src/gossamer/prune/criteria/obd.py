@@ -38,7 +38,7 @@ class OBD(Sampled):
 
     def elements(self, graph: Graph, task: Task, weights: Sequence[str]) -> dict[str, Tensor]:
         """See :class:`Criterion`."""
-        diagonal = self.mean(graph, task, weights, self._diagonal)
+        diagonal = self.mean(graph, task, weights, self._diagonal, order=2)
         leaves = Probe.of(graph, weights).leaves
         return {name: diagonal[name] * leaf.detach().square() / 2 for name, leaf in leaves.items()}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
 from gossamer._nested import batch_size, slice_batch, to_device
@@ -53,6 +54,11 @@ class Probe:
             parametrize.register_parametrization(owner, last, leaf, unsafe=True)
             leaves[name] = leaf.value
         return cls(probe, leaves)
+
+    def outputs(self, inputs: Any, order: int = 1) -> Any:
+        """The graph's outputs, which have derivatives of ``order``: fused attention has none of the second."""
+        with sdpa_kernel(SDPBackend.MATH) if order > 1 else nullcontext():
+            return call(self.graph, inputs)
 
     def gradients(self, loss: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
         """d loss / d weight by name; zero where the loss does not depend on a weight."""
@@ -114,15 +120,19 @@ class Sampled(Criterion):
         weights: Sequence[str],
         of: Callable[[Probe, Tensor], dict[str, Tensor]],
         training: bool = False,
+        order: int = 1,
     ) -> dict[str, Tensor]:
-        """``of(probe, loss of a batch)``, averaged over the batches by their number of examples."""
+        """``of(probe, loss of a batch)``, averaged over the batches by their number of examples; the loss has
+        derivatives of ``order``.
+        """
         probe = Probe.of(graph, weights, training)
         total = {name: torch.zeros_like(leaf) for name, leaf in probe.leaves.items()}
         examples = 0
         with self.sample(graph, task) as batches:
             for inputs, targets in batches:
                 size = batch_size(inputs)
-                for name, value in of(probe, loss_of(task, call(probe.graph, inputs), targets)).items():
+                loss = loss_of(task, probe.outputs(inputs, order), targets)
+                for name, value in of(probe, loss).items():
                     total[name] += size * value.detach()
                 examples += size
         return {name: value / examples for name, value in total.items()}
@@ -139,7 +149,7 @@ class Sampled(Criterion):
                 for i in range(batch_size(inputs))
             )
             for inputs, targets in islice(single, most):
-                yield probe.gradients(loss_of(task, call(probe.graph, inputs), targets))
+                yield probe.gradients(loss_of(task, probe.outputs(inputs), targets))
 
 
 def flat(values: dict[str, Tensor]) -> Tensor:

@@ -40,7 +40,7 @@ class SynFlow(Criterion):
                 parameter.abs_()
         inputs = to_device(slice_batch(example_inputs(task), 0, 1), device_of(graph))
         with torch.enable_grad():
-            outputs = call(probe.graph, map_leaves(_ones, inputs))
+            outputs = probe.outputs(map_leaves(_ones, inputs))
             flow = sum((out.sum() for out in leaves(outputs) if _floating(out)), start=torch.zeros(()))
             gradients = probe.gradients(flow)
         return {name: leaf.detach() * gradients[name] for name, leaf in probe.leaves.items()}

@@ -37,7 +37,7 @@ class Taylor(Sampled):
 
     def elements(self, graph: Graph, task: Task, weights: Sequence[str]) -> dict[str, Tensor]:
         """See :class:`Criterion`."""
-        return self.mean(graph, task, weights, self._squares)
+        return self.mean(graph, task, weights, self._squares, order=self.order)
 
     def _squares(self, probe: Probe, loss: Tensor) -> dict[str, Tensor]:
         gradients = probe.gradients(loss, create_graph=self.order == 2)
