@@ -21,7 +21,7 @@ from gossamer.artifact.program import Program
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, add_transform, record, represent, trace, transformed_weights
 from gossamer.networks import lenet_5, lenet_300_100, residual_cnn
-from gossamer.onnx import lowering
+from gossamer.onnx import exporter_table, lowering
 from gossamer.prune.mask import Mask
 from gossamer.quantize.cluster import SharedValues
 from gossamer.weights import Codebook, Sparse, equal, shape
@@ -191,6 +191,22 @@ class Unsupported(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.special.bessel_j0(self.fc(x))
+
+
+def test_the_exporters_table_is_read_once_and_left_as_it_was():
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    before, graph = ONNXRegistry.from_torchlib, traced(lenet_300_100)
+    gossamer_onnx.lower(graph)
+    assert ONNXRegistry.from_torchlib == before
+    with exporter_table.kept_table():
+        first, again = (ONNXRegistry.from_torchlib() for _ in range(2))
+        first.functions["aten::relu"].clear()  # what an export changes is its own
+        first.functions.pop("aten::add.Tensor")
+        whole = before()
+    assert ONNXRegistry.from_torchlib().functions.keys() == again.functions.keys() == whole.functions.keys()
+    assert len(again.functions["aten::relu"]) == len(whole.functions["aten::relu"]) > 0
+    assert again.functions["aten::relu"][0] is not whole.functions["aten::relu"][0]
 
 
 def test_an_operator_that_onnx_lacks_is_named_with_the_users_line():

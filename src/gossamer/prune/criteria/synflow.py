@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gossamer._nested import leaves, map_leaves, slice_batch, to_device
 from gossamer.graph import Graph
-from gossamer.task import Task, call, device_of, example_inputs
+from gossamer.task import Task, device_of, example_inputs
 
 from .criterion import Criterion
 from .sampling import Probe
