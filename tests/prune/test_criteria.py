@@ -143,10 +143,8 @@ class Attention(nn.Module):
 
     def forward(self, x):
         q, k, v = self.qkv(x.view(-1, 2, 4)).view(-1, 2, 3, 2, 4).permute(2, 0, 3, 1, 4)
-        if self.fused:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            mixed = (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v
+        by_formula = (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v
+        mixed = F.scaled_dot_product_attention(q, k, v) if self.fused else by_formula
         return self.fc(mixed.transpose(1, 2).flatten(2).mean(1))
 
 
