@@ -40,11 +40,18 @@ inline nb::tuple to_tuple(const engine::Shape& shape) {
 // A contiguous array's memory while this object lives, through the buffer protocol (which costs less than DLPack).
 class Memory {
  public:
+  Memory() = default;
   Memory(nb::handle array, bool writable) {
     const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) throw nb::python_error();
   }
   Memory(Memory&& other) noexcept : view_(std::exchange(other.view_, Py_buffer{})) {}
+  // Reads a contiguous array; false where it is not one.
+  bool take(nb::handle array) {
+    if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) == 0) return true;
+    PyErr_Clear();
+    return false;
+  }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
   ~Memory() {

@@ -91,22 +91,47 @@ class NativeEngine {
       : engine_(builder.take(), threads, *engine::isa_from_name(isa),
                 autotune ? std::make_unique<engine::Tuner>(engine::default_tuner_file()) : nullptr,
                 bf16 ? engine::Precision::bf16 : engine::Precision::float32),
-        empty_(nb::module_::import_("numpy").attr("empty")) {
-    for (const int value : engine_.model().outputs) {
-      types_.push_back(nb::str(engine::dtype_name(engine_.model().values[static_cast<size_t>(value)].dtype)));
+        empty_(nb::module_::import_("numpy").attr("empty")),
+        array_type_(nb::module_::import_("numpy").attr("ndarray")) {
+    const nb::object dtype = nb::module_::import_("numpy").attr("dtype");
+    for (const int number : engine_.model().outputs) {
+      const engine::Value& value = engine_.model().values[static_cast<size_t>(number)];
+      types_.push_back(dtype(engine::dtype_name(value.dtype)));
+      names_.push_back(nb::str(value.name.c_str()));
     }
   }
 
-  // `repeats`: how often to run on the same inputs; more than once only to measure.
-  nb::list run(nb::list arrays, int64_t repeats) {
-    const Call call = prepare(arrays);
+  // Contiguous arrays, one for each input. `repeats`: how often to run on them; more than once only to measure.
+  nb::object run(nb::handle arrays, int64_t repeats) {
+    std::vector<Memory> inputs = memories(arrays, false);
+    check_types(inputs);
+    const Call call = prepare(std::move(inputs));
     repeat(call, repeats, {});
-    return call.results;
+    return as_returned(call);
+  }
+
+  // The same without a detour through Python. None where that is needed: they are not the inputs as they should be.
+  nb::object run_as_they_are(nb::tuple arrays) {
+    if (arrays.size() != engine_.model().inputs.size()) return nb::none();
+    std::vector<Memory> inputs;
+    inputs.reserve(arrays.size());
+    for (nb::handle array : arrays) {
+      if (array.type().ptr() != array_type_.ptr()) return nb::none();
+      Memory memory;
+      if (!memory.take(array)) return nb::none();
+      inputs.push_back(std::move(memory));
+    }
+    check_types(inputs);
+    const Call call = prepare(std::move(inputs));
+    repeat(call, 1, {});
+    return as_returned(call);
   }
 
   // Nanoseconds of each of the plan's steps (columns) in each of `runs` runs (rows), an array of int64.
   nb::object profile(nb::list arrays, int64_t runs) {
-    const Call call = prepare(arrays);
+    std::vector<Memory> inputs = memories(arrays, false);
+    check_types(inputs);
+    const Call call = prepare(std::move(inputs));
     nb::object times = empty_(nb::make_tuple(runs, call.plan->steps.size()), "int64");
     const Memory memory(times, true);
     repeat(call, runs, {reinterpret_cast<int64_t*>(memory.data()), static_cast<size_t>(memory.bytes() / 8)});
@@ -138,20 +163,40 @@ class NativeEngine {
   struct Call {
     std::vector<Memory> inputs, outputs;
     std::shared_ptr<const engine::Plan> plan;
-    nb::list results;
+    std::vector<nb::object> results;
     std::vector<const std::byte*> from;
     std::vector<std::byte*> to;
   };
 
-  Call prepare(nb::list arrays) {
-    Call call{memories(arrays, false), {}, nullptr, {}, {}, {}};
-    check_types(call.inputs);
+  Call prepare(std::vector<Memory> inputs) {
+    Call call{std::move(inputs), {}, nullptr, {}, {}, {}};
     call.plan = plan_for(call.inputs);
-    for (size_t i = 0; i < types_.size(); ++i) call.results.append(empty_(to_tuple(call.plan->outputs[i].shape), types_[i]));
-    call.outputs = memories(call.results, true);
+    remember_shapes(call.plan);
+    for (size_t i = 0; i < types_.size(); ++i) {
+      PyObject* shape_and_type[] = {shapes_[i].ptr(), types_[i].ptr()};
+      call.results.push_back(nb::steal(PyObject_Vectorcall(empty_.ptr(), shape_and_type, 2, nullptr)));
+      if (!call.results.back().is_valid()) throw nb::python_error();
+      call.outputs.emplace_back(call.results.back(), true);
+    }
     for (const Memory& memory : call.inputs) call.from.push_back(memory.data());
     for (const Memory& memory : call.outputs) call.to.push_back(memory.data());
     return call;
+  }
+
+  // The outputs' shapes as tuples, made anew where another plan ran before.
+  void remember_shapes(const std::shared_ptr<const engine::Plan>& plan) {
+    if (plan == shaped_) return;
+    shapes_.clear();
+    for (const engine::ValueInfo& output : plan->outputs) shapes_.push_back(to_tuple(output.shape));
+    shaped_ = plan;
+  }
+
+  // The only output, or a dict of them.
+  nb::object as_returned(const Call& call) const {
+    if (call.results.size() == 1) return call.results[0];
+    nb::dict by_name;
+    for (size_t i = 0; i < call.results.size(); ++i) by_name[names_[i]] = call.results[i];
+    return by_name;
   }
 
   // `nanoseconds`: empty, or a place for each step of each run.
@@ -167,9 +212,9 @@ class NativeEngine {
     }
   }
 
-  static std::vector<Memory> memories(nb::list arrays, bool writable) {
+  static std::vector<Memory> memories(nb::handle arrays, bool writable) {
     std::vector<Memory> result;
-    result.reserve(arrays.size());
+    result.reserve(nb::len(arrays));
     for (nb::handle array : arrays) result.emplace_back(array, writable);
     return result;
   }
@@ -186,6 +231,7 @@ class NativeEngine {
   std::shared_ptr<const engine::Plan> plan_for(const std::vector<Memory>& inputs) {
     std::vector<engine::Engine::Given> given;
     for (const Memory& memory : inputs) given.push_back({memory.sizes(), memory.data()});
+    if (auto known = engine_.find(given)) return known;
     try {
       nb::gil_scoped_release release;
       return engine_.plan(given);
@@ -195,8 +241,10 @@ class NativeEngine {
   }
 
   engine::Engine engine_;
-  nb::object empty_;
-  std::vector<nb::object> types_;
+  nb::object empty_, array_type_;
+  std::vector<nb::object> types_, names_;  // of the outputs
+  std::shared_ptr<const engine::Plan> shaped_;  // whose outputs have shapes_
+  std::vector<nb::object> shapes_;
 };
 
 void bind_engine(nb::module_& m) {
@@ -220,6 +268,7 @@ void bind_engine(nb::module_& m) {
       .def(nb::init<engine::ModelBuilder&, int, const std::string&, bool, bool>(), nb::arg("builder"), nb::arg("threads"),
            nb::arg("isa"), nb::arg("autotune") = false, nb::arg("bf16") = false)
       .def("run", &NativeEngine::run, nb::arg("inputs"), nb::arg("repeats") = 1)
+      .def("run_as_they_are", &NativeEngine::run_as_they_are, nb::arg("inputs"))
       .def("profile", &NativeEngine::profile, nb::arg("inputs"), nb::arg("runs"))
       .def("explain", &NativeEngine::explain, nb::arg("inputs"))
       .def("memory", &NativeEngine::memory, nb::arg("inputs"))

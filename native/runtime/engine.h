@@ -23,6 +23,8 @@ class Engine {
   // The plan for inputs of these shapes, and of these contents where shapes or branches depend on them; made if it is not
   // among the kMostPlans last used. ShapeError, Unsupported.
   std::shared_ptr<const Plan> plan(std::span<const Given> inputs);
+  // The same where it is there already, else null.
+  std::shared_ptr<const Plan> find(std::span<const Given> inputs);
 
   const Model& model() const { return model_; }
   ThreadPool& pool() { return pool_; }
@@ -37,7 +39,6 @@ class Engine {
     std::shared_ptr<const Plan> plan;
   };
   bool fits(std::span<const Given> given, const std::vector<InputValue>& inputs) const;
-  std::shared_ptr<const Plan> find(std::span<const Given> inputs);
   Cached make(std::span<const Given> inputs);
   void decide_by(const NeedsInputs& needs, std::span<const Given> inputs);
   void check(std::span<const Given> inputs) const;

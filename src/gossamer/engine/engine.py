@@ -63,7 +63,6 @@ class Engine:
             native_model(program), _choose_threads(threads), self._isa, autotune, precision == "bf16"
         )
         self._names = tuple(port.name for port in program.inputs)
-        self._single = self._outputs[0].name if len(self._outputs) == 1 else None
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -91,10 +90,8 @@ class Engine:
         Returns the output's array where there is one output, else a dict of arrays by output name. Arrays that are not
         contiguous are copied. Raises InputError for names, dtypes or shapes that do not fit.
         """
-        results = self._native.run(self._ordered(arrays, named))
-        if self._single is not None:
-            return results[0]
-        return {port.name: result for port, result in zip(self._outputs, results, strict=True)}
+        result = None if named else self._native.run_as_they_are(arrays)
+        return self._native.run(self._ordered(arrays, named)) if result is None else result
 
     def run_repeatedly(self, repeats: int, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> None:
         """Run ``repeats`` times on the same inputs inside one native call: for measurements without Python's share."""
