@@ -149,7 +149,8 @@ multiplier 2^(-31 - shift) + zero_point, high)`, rounded as gemmlowp does, equat
 | `axis` | 1 by default: the channels of a convolution, the columns of a matrix |
 | `low`, `high` | ints; the bounds of the output's type where absent. A ReLU is `low` = zero_point |
 
-A layer is `ConvInteger(x, w, x_zero_point)`, `Add(int32 bias)`, `Requantize`: the factor is `scale_x scale_w /
+A layer is `ConvInteger(x, w, x_zero_point)`, `Add(int32 bias)`, `Requantize`, which run as one step ([kernels.md](kernels.md)) where
+weights and zero points are constants and weights less their zero points fit int8: the factor is `scale_x scale_w /
 scale_y`, by `integers.fixed_point`. The sum of two quantized tensors is a Requantize of each to int32 with a common
 finer scale (its shift below zero), Add, Requantize. A mean over n pixels is ReduceSum of int32 and a Requantize whose
 factor has 1 / n.
