@@ -201,6 +201,10 @@ static void bind_cell_maps(nb::module_& m) {
                                    f.array<float>("scratch"), f.number("y_scale", 1.0f), f.number("y_zero", 0), f.array<uint8_t>("y"),
                                    f.number<int64_t>("y_stride", 0)};
   });
+  bind_check<engine::ByteSumsArgs>(m, "check_byte_sums", engine::check_byte_sums, [](Fields& f) {
+    return engine::ByteSumsArgs{f.number<int64_t>("rows", 0), f.number<int64_t>("n", 0), f.number<int64_t>("stride", 0), f.array<const uint8_t>("x"),
+                                f.number("is_signed", false), f.number("factor", 1), f.number("start", 0), f.array<int32_t>("y")};
+  });
   bind_check<engine::SumRowsArgs>(m, "check_sum_rows", engine::check_sum_rows, [](Fields& f) {
     return engine::SumRowsArgs{row_sums(f), f.array<float>("y"), f.number<int64_t>("y_stride", 0)};
   });

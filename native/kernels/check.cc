@@ -69,6 +69,7 @@ std::vector<RowName> kernel_rows() {
   add_rows(kSparseKernels, all);
   add_rows(kRoundKernels, all);
   add_rows(kByteSoftmaxKernels, all);
+  add_rows(kByteSumsKernels, all);
   add_rows(kSumRowsKernels, all);
   add_rows(kByteQuantizeKernels, all);
   add_rows(kByteDequantizeKernels, all);
@@ -226,6 +227,7 @@ void check_byte_softmax(const std::string& name, ByteSoftmaxArgs args) {
   check_plain(kByteSoftmaxKernels, byte_softmax_reference, name, args);
 }
 
+void check_byte_sums(const std::string& name, ByteSumsArgs args) { check_plain(kByteSumsKernels, byte_sums_reference, name, args); }
 void check_sum_rows(const std::string& name, SumRowsArgs args) { check_plain(kSumRowsKernels, sum_rows_reference, name, args); }
 
 void check_byte_quantize(const std::string& name, ByteQuantizeArgs args) {

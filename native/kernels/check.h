@@ -70,6 +70,7 @@ void check_depthwise_cells(const std::string& row, CellBytesCheck args);
 void check_cell_quantize(const std::string& row, CellQuantizeArgs args);
 void check_cell_dequantize(const std::string& row, CellDequantizeArgs args);
 void check_byte_softmax(const std::string& row, ByteSoftmaxArgs args);
+void check_byte_sums(const std::string& row, ByteSumsArgs args);
 void check_sum_rows(const std::string& row, SumRowsArgs args);
 void check_byte_quantize(const std::string& row, ByteQuantizeArgs args);
 void check_byte_dequantize(const std::string& row, ByteDequantizeArgs args);

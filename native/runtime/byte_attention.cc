@@ -22,28 +22,6 @@ int64_t whole_cells(int64_t n) { return (n + 3) / 4 * 4; }
 int32_t unsigned_zero(const Rounding& r) { return static_cast<int32_t>(r.zero - r.low); }
 int32_t signed_zero(const Rounding& r) { return unsigned_zero(r) - 128; }
 
-// The sum of n bytes, each with the bits of `flip` turned: eight at a time, even and odd ones in lanes of 16 bits, which
-// hold 128 rounds.
-int32_t sum_of_bytes(const void* bytes, int64_t n, uint8_t flip) {
-  constexpr uint64_t kLanes = 0x00ff00ff00ff00ff, kRound = 128 * 8;
-  const auto* x = static_cast<const uint8_t*>(bytes);
-  const uint64_t turned = flip * uint64_t{0x0101010101010101};
-  const auto count = static_cast<uint64_t>(n);
-  uint64_t i = 0, sum = 0;
-  while (i + 8 <= count) {
-    uint64_t lanes = 0;
-    for (const uint64_t end = std::min(count, i + kRound); i + 8 <= end; i += 8) {
-      uint64_t eight;
-      std::memcpy(&eight, x + i, 8);
-      eight ^= turned;
-      lanes += (eight & kLanes) + (eight >> 8 & kLanes);
-    }
-    for (int lane = 0; lane < 64; lane += 16) sum += lanes >> lane & 0xffff;
-  }
-  for (; i < count; ++i) sum += x[i] ^ flip;
-  return static_cast<int32_t>(sum);
-}
-
 // A thread's memory: where each part begins, in bytes.
 struct Memory {
   int64_t bytes = 0;
@@ -60,6 +38,7 @@ struct Heads {
   void (*quantize)(const ByteQuantizeArgs&) = nullptr;
   void (*to_cells)(const CellQuantizeArgs&) = nullptr;
   void (*transpose)(const TransposeArgs&) = nullptr;
+  void (*sum_bytes)(const ByteSumsArgs&) = nullptr;
   void (*softmax)(const ByteSoftmaxArgs&) = nullptr;
   void (*rows)(const SumRowsArgs&) = nullptr;
   int64_t block = 1, depth = 0, terms = 0;  // rows at a time; D and T in whole cells
@@ -70,7 +49,7 @@ struct Heads {
   Heads(const Attention& attention, Isa isa)
       : a(attention), product(&fastest(kQgemmKernels, isa)), quantize(fastest(kByteQuantizeKernels, isa).run),
         to_cells(fastest(kCellQuantizeKernels, isa).run), transpose(fastest(kTransposeKernels, isa).run),
-        softmax(fastest(kByteSoftmaxKernels, isa).run), rows(fastest(kSumRowsKernels, isa).run), depth(whole_cells(a.depth)), terms(whole_cells(a.columns)) {
+        sum_bytes(fastest(kByteSumsKernels, isa).run), softmax(fastest(kByteSoftmaxKernels, isa).run), rows(fastest(kSumRowsKernels, isa).run), depth(whole_cells(a.depth)), terms(whole_cells(a.columns)) {
     const int64_t tile = product->tile.rows, fitting = kBlockScores / std::max<int64_t>(a.columns, 1) / tile * tile;
     block = std::min(std::max(fitting, tile), a.rows);
     for (int64_t i = 0; i < std::max(depth, terms); i += 4) cell_offset.push_back(i);
@@ -117,9 +96,8 @@ struct Head {
       int8_t* row = keys + t * h.depth;
       h.quantize({a.depth, k + t * a.k.stride[3], r.scale, k_zero, true, reinterpret_cast<uint8_t*>(row)});
       std::fill(row + a.depth, row + h.depth, int8_t{0});
-      const int32_t sum = sum_of_bytes(row, a.depth, 0x80) - 128 * static_cast<int32_t>(a.depth);
-      part<int32_t>(h.key_bias)[t] = q_zero * (static_cast<int32_t>(a.depth) * k_zero - sum);
     }
+    h.sum_bytes({a.columns, a.depth, h.depth, part<uint8_t>(h.keys), true, -q_zero, q_zero * static_cast<int32_t>(a.depth) * k_zero, part<int32_t>(h.key_bias)});
     const int64_t width = h.product->tile.width, cells = h.depth / 4;
     for (int64_t t = 0; t < a.columns; t += width) {
       TransposeArgs args;
@@ -146,8 +124,18 @@ struct Head {
       }
       uint8_t* cells = part<uint8_t>(h.packed_values) + e * h.terms;
       h.to_cells({a.columns, width, panel, r.scale, unsigned_zero(r), cells, 0, h.terms / 4});
-      for (int64_t i = 0; i < width * h.terms; ++i) cells[i] ^= 0x80;
+      flip_signs(cells, width * h.terms);
       sum_values(reinterpret_cast<const int8_t*>(cells), e, columns);
+    }
+  }
+
+  // uint8 to int8 less 128; n is a multiple of 4.
+  static void flip_signs(uint8_t* bytes, int64_t n) {
+    for (int64_t i = 0; i < n; i += 4) {
+      uint32_t four;
+      std::memcpy(&four, bytes + i, 4);
+      four ^= 0x80808080u;
+      std::memcpy(bytes + i, &four, 4);
     }
   }
 
@@ -164,7 +152,8 @@ struct Head {
 
   // start = -zero times the sum of each row's bytes.
   void start_rows(const uint8_t* x, int64_t rows, int64_t n, int64_t stride, int32_t zero) const {
-    for (int64_t i = 0; i < rows; ++i) part<int32_t>(h.start)[i] = zero ? -zero * sum_of_bytes(x + i * stride, n, 0) : 0;
+    if (zero) h.sum_bytes({rows, n, stride, x, false, -zero, 0, part<int32_t>(h.start)});
+    else std::fill_n(part<int32_t>(h.start), rows, 0);
   }
 
   void multiply(int64_t rows, int64_t n, int64_t depth, const uint8_t* x, const std::vector<int64_t>& offsets, const int8_t* packed, const int32_t* bias) const {

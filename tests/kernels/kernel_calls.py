@@ -15,7 +15,7 @@ FAMILIES = {
     "gemm", "bf16", "xnor", "codes", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
     "requantize", "depthwise_cells", "cell_quantize", "cell_dequantize",
-    "byte_quantize", "byte_dequantize", "byte_softmax", "sum_rows",
+    "byte_quantize", "byte_dequantize", "byte_softmax", "byte_sums", "sum_rows",
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",
     "peak_floats", "peak_bytes",
 }.union(CONV_METHODS)  # fmt: skip

@@ -54,6 +54,17 @@ def test_what_is_added_to_dequantized_bytes(row, n, adds):
     np.testing.assert_allclose(got, np.clip((x - 120.0) * 0.0371 + sum(given.values()), -3.5, 4), atol=2e-6)
 
 
+@pytest.mark.parametrize("row", rows_of("byte_sums"))
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_sums_of_bytes(row, n, is_signed):
+    x = np.random.default_rng(n).integers(0, 256, (5, n + 3), np.uint8)
+    arguments = {"rows": 5, "n": n, "stride": n + 3, "x": x, "is_signed": is_signed}
+    got = both(row, 5, np.int32, **arguments, factor=-3, start=17)
+    q = x[:, :n].view(np.int8 if is_signed else np.uint8).astype(np.int32)
+    np.testing.assert_array_equal(got, 17 - 3 * q.sum(1))
+
+
 @pytest.mark.parametrize("row", rows_of("sum_rows"))
 @pytest.mark.parametrize("n", COUNTS)
 @pytest.mark.parametrize("bounds", [None, (-120.0, 135.0)])

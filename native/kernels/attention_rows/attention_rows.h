@@ -38,9 +38,22 @@ struct SumRowsArgs {
   int64_t y_stride = 0;
 };
 
+// y(i) = start + factor times the sum of row i's bytes, which are int8 or uint8.
+struct ByteSumsArgs {
+  int64_t rows = 0, n = 0, stride = 0;  // n <= 2^20
+  const uint8_t* x = nullptr;
+  bool is_signed = false;
+  int32_t factor = 1, start = 0;
+  int32_t* y = nullptr;
+};
+
+extern const Row<void (*)(const ByteSumsArgs&)> kByteSumsKernels[kRowCount];
 extern const Row<void (*)(const ByteSoftmaxArgs&)> kByteSoftmaxKernels[kRowCount];
 extern const Row<void (*)(const SumRowsArgs&)> kSumRowsKernels[kRowCount];
 
+void byte_sums_portable(const ByteSumsArgs&);
+void byte_sums_avx2(const ByteSumsArgs&);
+void byte_sums_avx512(const ByteSumsArgs&);
 void byte_softmax_portable(const ByteSoftmaxArgs&);
 void byte_softmax_avx2(const ByteSoftmaxArgs&);
 void byte_softmax_avx512(const ByteSoftmaxArgs&);

@@ -3,6 +3,7 @@
 
 #include "kernels/attention_rows/body.h"
 
+void gossamer::byte_sums_avx512(const ByteSumsArgs& args) { byte_sums(args); }
 void gossamer::byte_softmax_avx512(const ByteSoftmaxArgs& args) { byte_softmax(args); }
 void gossamer::sum_rows_avx512(const SumRowsArgs& args) { sum_rows(args); }
 #endif

@@ -19,6 +19,24 @@ struct Numbers {
   }
 };
 
+void byte_sums(const gossamer::ByteSumsArgs& a) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    const uint8_t* x = a.x + i * a.stride;
+    I sums = I::zero();
+    int64_t j = 0;
+    for (; j + I::kLanes <= a.n; j += I::kLanes) sums = sums + I::load_bytes(x + j, a.is_signed);
+    if (j < a.n) {
+      uint8_t rest[I::kLanes] = {};
+      for (int64_t k = 0; j + k < a.n; ++k) rest[k] = x[j + k];
+      sums = sums + I::load_bytes(rest, a.is_signed);
+    }
+    int32_t lanes[I::kLanes], sum = 0;
+    sums.store(lanes);
+    for (const int32_t lane : lanes) sum += lane;
+    a.y[i] = a.start + a.factor * sum;
+  }
+}
+
 void sum_rows(const gossamer::SumRowsArgs& a) {
   const Numbers numbers(a.x);
   for (int64_t i = 0; i < a.x.rows; ++i) {

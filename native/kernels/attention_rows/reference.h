@@ -14,6 +14,17 @@ inline float row_sum_reference(const RowSums& a, int64_t i, int64_t j) {
   return a.scale * (a.rounds ? std::nearbyint(std::fmin(std::fmax(t, a.low), a.high)) : t);
 }
 
+inline void byte_sums_reference(const ByteSumsArgs& a) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    int32_t sum = 0;
+    for (int64_t j = 0; j < a.n; ++j) {
+      const uint8_t x = a.x[i * a.stride + j];
+      sum += a.is_signed ? static_cast<int8_t>(x) : x;
+    }
+    a.y[i] = a.start + a.factor * sum;
+  }
+}
+
 inline void byte_softmax_reference(const ByteSoftmaxArgs& a) {
   for (int64_t i = 0; i < a.x.rows; ++i) {
     std::vector<double> e;
