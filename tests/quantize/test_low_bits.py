@@ -1,6 +1,7 @@
 """Ternary, binary, power-of-two and fixed-point weights: the papers' formulas, training, files, the Engine."""
 
 import copy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,10 +53,15 @@ class Blocks(nn.Module):
         return self.fc(F.relu(self.hidden(x.flatten(1))))
 
 
+@cache
+def traced():
+    return gs.trace(Blocks(), torch.randn(2, 1, 6, 6)).eval()
+
+
 @pytest.fixture
 def graph():
     torch.manual_seed(3)
-    return gs.trace(Blocks(), torch.randn(2, 1, 6, 6)).eval()
+    return copy.deepcopy(traced())
 
 
 def task(count=24):
