@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "zoo"), str(ROOT / "tests" / "oracles")]
 
 import checks  # noqa: E402
-import classics  # noqa: E402
+import classics_residual  # noqa: E402
 from transformers_zoo import TRANSFORMERS  # noqa: E402
 from zoo import CLASSICS, Animal, images  # noqa: E402
 
@@ -55,7 +55,7 @@ def row(name: str, animal: Animal) -> str:
 
 def resnet_50() -> str:
     """Grouping and removal of the real ResNet-50, timed alone."""
-    whole = checks.traced(Animal(classics.resnet_50, images(224)))
+    whole = checks.traced(Animal(classics_residual.resnet_50, images(224)))
     began = time.process_time()
     channels = checks.analyse(whole)
     grouped = time.process_time() - began

@@ -6,8 +6,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import classics as c
 import torch
+from classics_attention import (
+    Attentive,
+    Decoder,
+    Experts,
+    MLPMixer,
+    NonLocal,
+    Pyramid,
+    TorchTransformer,
+    TwoTowers,
+)
+from classics_branches import (
+    VGG,
+    C2f,
+    DenseNet,
+    GoogLeNet,
+    HRNet,
+    InceptionV3,
+    Res2Net,
+    ShuffleNet,
+    ShuffleNetV2,
+    SqueezeNet,
+    UNet,
+)
+from classics_residual import (
+    Autoencoder,
+    CifarResNet,
+    GroupNormNet,
+    MobileNetV3,
+    ResNet,
+    StandardizedNet,
+    SuperResolution,
+)
+from classics_sequences import Cells, Tagger, TemporalNet, Video
 from torch import Tensor, nn
 
 
@@ -33,50 +65,48 @@ def sentences() -> tuple[Tensor, Tensor]:
 
 
 CLASSICS: dict[str, Animal] = {
-    "vgg": Animal(c.VGG, images()),
-    "densenet": Animal(c.DenseNet, images()),
-    "googlenet": Animal(c.GoogLeNet, images()),
-    "inception-v3": Animal(c.InceptionV3, images()),
-    "squeezenet": Animal(c.SqueezeNet, images()),
-    "shufflenet": Animal(c.ShuffleNet, images()),
-    "shufflenet-v2": Animal(c.ShuffleNetV2, images()),
-    "res2net": Animal(c.Res2Net, images(16)),
-    "hrnet": Animal(c.HRNet, images(16)),
-    "unet": Animal(c.UNet, images(16)),
-    "yolo-c2f": Animal(c.C2f, images()),
-    "mobilenet-v3": Animal(c.MobileNetV3, images()),
-    "resnet": Animal(c.ResNet, images()),
-    "resnext": Animal(lambda: c.ResNet(groups=4), images()),
-    "se-resnet": Animal(lambda: c.ResNet(excite=True), images()),
-    "cifar-resnet": Animal(c.CifarResNet, images(16)),
-    "group-norm": Animal(c.GroupNormNet, images(16), norms=True),
-    "computed-weights": Animal(c.StandardizedNet, images(16), norms=True),
-    "super-resolution": Animal(c.SuperResolution, images(16)),
-    "autoencoder": Animal(c.Autoencoder, images(28, 1)),
-    "mlp-mixer": Animal(c.MLPMixer, images(), norms=True),
-    "lstm-tagger": Animal(c.Tagger, sentences),
-    "gru-tagger": Animal(lambda: c.Tagger("GRU"), sentences),
-    "lstm-cells": Animal(c.Cells, lambda: torch.randn(3, 4, 6)),
-    "wavenet": Animal(c.TemporalNet, lambda: torch.randn(3, 4, 20)),
-    "video": Animal(c.Video, lambda: torch.randn(3, 2, 4, 8, 8)),
-    "cbam-sk": Animal(c.Attentive, images(16), norms=True),
-    "non-local": Animal(c.NonLocal, images(16), norms=True),
-    "attention-fused": Animal(lambda: c.Decoder("fused"), words(), norms=True),
-    "attention-einsum": Animal(lambda: c.Decoder("einsum"), words(), norms=True),
-    "attention-repeat": Animal(lambda: c.Decoder("repeat"), words(), norms=True),
-    "attention-expand": Animal(lambda: c.Decoder("expand"), words(), norms=True),
-    "attention-multi-query": Animal(lambda: c.Decoder("expand", kv=1), words(), norms=True),
-    "attention-fused-multi-query": Animal(
-        lambda: c.Decoder("fused", kv=1, rotary=False), words(), norms=True
-    ),
+    "vgg": Animal(VGG, images()),
+    "densenet": Animal(DenseNet, images()),
+    "googlenet": Animal(GoogLeNet, images()),
+    "inception-v3": Animal(InceptionV3, images()),
+    "squeezenet": Animal(SqueezeNet, images()),
+    "shufflenet": Animal(ShuffleNet, images()),
+    "shufflenet-v2": Animal(ShuffleNetV2, images()),
+    "res2net": Animal(Res2Net, images(16)),
+    "hrnet": Animal(HRNet, images(16)),
+    "unet": Animal(UNet, images(16)),
+    "yolo-c2f": Animal(C2f, images()),
+    "mobilenet-v3": Animal(MobileNetV3, images()),
+    "resnet": Animal(ResNet, images()),
+    "resnext": Animal(lambda: ResNet(groups=4), images()),
+    "se-resnet": Animal(lambda: ResNet(excite=True), images()),
+    "cifar-resnet": Animal(CifarResNet, images(16)),
+    "group-norm": Animal(GroupNormNet, images(16), norms=True),
+    "computed-weights": Animal(StandardizedNet, images(16), norms=True),
+    "super-resolution": Animal(SuperResolution, images(16)),
+    "autoencoder": Animal(Autoencoder, images(28, 1)),
+    "mlp-mixer": Animal(MLPMixer, images(), norms=True),
+    "lstm-tagger": Animal(Tagger, sentences),
+    "gru-tagger": Animal(lambda: Tagger("GRU"), sentences),
+    "lstm-cells": Animal(Cells, lambda: torch.randn(3, 4, 6)),
+    "wavenet": Animal(TemporalNet, lambda: torch.randn(3, 4, 20)),
+    "video": Animal(Video, lambda: torch.randn(3, 2, 4, 8, 8)),
+    "cbam-sk": Animal(Attentive, images(16), norms=True),
+    "non-local": Animal(NonLocal, images(16), norms=True),
+    "attention-fused": Animal(lambda: Decoder("fused"), words(), norms=True),
+    "attention-einsum": Animal(lambda: Decoder("einsum"), words(), norms=True),
+    "attention-repeat": Animal(lambda: Decoder("repeat"), words(), norms=True),
+    "attention-expand": Animal(lambda: Decoder("expand"), words(), norms=True),
+    "attention-multi-query": Animal(lambda: Decoder("expand", kv=1), words(), norms=True),
+    "attention-fused-multi-query": Animal(lambda: Decoder("fused", kv=1, rotary=False), words(), norms=True),
     "torch-transformer": Animal(
-        c.TorchTransformer, lambda: (torch.randn(3, 5, 6), torch.randn(3, 4, 6)), norms=True
+        TorchTransformer, lambda: (torch.randn(3, 5, 6), torch.randn(3, 4, 6)), norms=True
     ),
     "two-towers": Animal(
-        c.TwoTowers,
+        TwoTowers,
         lambda: (torch.randn(3, 10), torch.randn(3, 10), torch.randint(0, 30, (3, 4))),
         norms=True,
     ),
-    "pyramid": Animal(c.Pyramid, images(), norms=True),
-    "experts": Animal(c.Experts, lambda: torch.randn(3, 8), norms=True),
+    "pyramid": Animal(Pyramid, images(), norms=True),
+    "experts": Animal(Experts, lambda: torch.randn(3, 8), norms=True),
 }
