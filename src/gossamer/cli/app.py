@@ -22,6 +22,21 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Model = Annotated[
+    str, typer.Argument(help="package.module:build, a model or a function that returns one; or a .onnx file.")
+]
+Recipe = Annotated[
+    str, typer.Option(help="The recipe, a YAML file: a list of passes; or one that comes along: int8.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The .goss file to write.")]
+TaskOf = Annotated[str | None, typer.Option(help="package.module:task, a Task or a function.")]
+Calib = Annotated[
+    Path | None, typer.Option(help="An .npz file of inputs by name, for recipes that need no labels.")
+]
+ReportTo = Annotated[Path | None, typer.Option(help="Also measure, and write this report.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="A folder: killed at any moment, the same command goes on.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is left to chance.")]
 
 
@@ -84,22 +99,13 @@ def demo(
 
 @app.command()
 def compress(  # noqa: PLR0913 (one argument an option)
-    model: Annotated[
-        str,
-        typer.Argument(help="package.module:build, a model or a function that returns one; or a .onnx file."),
-    ],
-    recipe: Annotated[
-        str, typer.Option(help="The recipe, a YAML file: a list of passes; or one that comes along: int8.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .goss file to write.")],
-    task: Annotated[str | None, typer.Option(help="package.module:task, a Task or a function.")] = None,
-    calib: Annotated[
-        Path | None, typer.Option(help="An .npz file of inputs by name, for recipes that need no labels.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also measure, and write this report.")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="A folder: killed at any moment, the same command goes on.")
-    ] = None,
+    model: Model,
+    recipe: Recipe,
+    output: Output,
+    task: TaskOf = None,
+    calib: Calib = None,
+    report: ReportTo = None,
+    checkpoint: Checkpoint = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
