@@ -147,8 +147,6 @@ std::string question_of(const Build& b, const ConvShape& s, const std::vector<Wa
   return text + " zeros " + std::to_string(std::count(weights, weights + s.out_channels * s.depth(), 0.0f));
 }
 
-void add_note(Step& step, const std::string& note) { step.note += (step.note.empty() ? "" : "; ") + note; }
-
 constexpr double kFarOff = 4;  // ways estimated to take so many times as long as the best one are not measured
 
 Step tuned_step(Build& b, const ConvShape& s, std::vector<Way> ways) {
@@ -158,7 +156,7 @@ Step tuned_step(Build& b, const ConvShape& s, std::vector<Way> ways) {
   for (const Way& way : ways) names.push_back(way.name);
   const size_t best = b.tuner->fastest(question_of(b, s, ways), names, [&](size_t i) { return measure(b, ways[i]); });
   Step step = ways[best].build(b);
-  if (best != 0) add_note(step, "measured: faster than " + names[0]);
+  if (best != 0) step.add_note("measured: faster than " + names[0]);
   return step;
 }
 
@@ -186,7 +184,7 @@ Step conv_step(Build& b, const ConvShape& shape) {
   if (bf16 && is_product(shape)) return bf16_conv_step(b, shape);
   const std::vector<Way> ways = ways_of(b, shape);
   Step step = b.tuner && ways.size() > 1 ? tuned_step(b, shape, ways) : ways[0].build(b);
-  if (bf16) add_note(step, "float32: only convolutions by single pixels have bfloat16");
+  if (bf16) step.add_note("float32: only convolutions by single pixels have bfloat16");
   return step;
 }
 

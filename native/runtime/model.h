@@ -87,6 +87,7 @@ struct Node {
   std::vector<int> inputs, outputs;  // value numbers, or kAbsent
   std::map<std::string, Attribute, std::less<>> attributes;
   size_t captured = 0;  // how many of the inputs, at the end, are values that only its subgraphs read
+  std::string note{};  // why a rewriting of the model left it alone, for explain()
 
   std::string label() const;  // "Conv 'conv1'", for messages
   bool has_input(size_t i) const { return i < inputs.size() && inputs[i] != kAbsent; }

@@ -79,6 +79,10 @@ PackedWeights::Memory PackedWeights::get(const std::string& key, const std::func
   return memory;
 }
 
+void Step::add_note(const std::string& more) {
+  if (!more.empty()) note += (note.empty() ? "" : "; ") + more;
+}
+
 const float* Build::known_floats(size_t i) const {
   return has(i) ? reinterpret_cast<const float*>(inputs[i]->known) : nullptr;
 }

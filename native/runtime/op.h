@@ -39,6 +39,8 @@ struct Step {
   std::string note;  // why a slower path was taken; empty where none was
   int64_t macs = 0;  // multiply-accumulates executed: a pruned weight counts none
   int64_t weight_bytes = -1;  // of constants as the kernel reads them; -1: as they are
+
+  void add_note(const std::string& more);  // behind those that are there
 };
 
 // Load time: the element types of a node's outputs from those of its inputs (nothing: absent).

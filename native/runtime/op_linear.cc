@@ -196,8 +196,12 @@ const SparseWeight* sparse_weight(const Build& b, const Product& p) {
   return std::get_if<SparseWeight>(&w->compressed);
 }
 
-Step build_product(Build& b, const Product& p) {
-  if (p.residual != kNoSlot && b.epilogue.residual != kAbsent) b.in_place.push_back(b.epilogue.residual);
+// Rows of activations and a constant matrix, which is dense.
+bool fits_bf16(const Build& b, const Product& p) {
+  return p.a_k == 1 && p.a_row == p.k && p.b_offsets.empty() && b.known_floats(1) && !sparse_weight(b, p) && !coded_input(b, 1);
+}
+
+Step float32_product(Build& b, const Product& p) {
   const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
   if (const SparseWeight* w = sparse_weight(b, p)) return sparse_product(b, p, *w);
   const CodedWeight* coded = coded_input(b, 1);
@@ -205,10 +209,19 @@ Step build_product(Build& b, const Product& p) {
     if (auto step = coded_product(b, p, *coded)) return *std::move(step);
   }
   if ((!b.known_floats(1) && !coded) || !p.b_offsets.empty()) return dynamic_product(b, p, kernel);
-  const bool rows = p.a_k == 1 && p.a_row == p.k;
-  if (b.precision == Precision::bf16 && rows && !coded) return bf16_product(b, p);
   Step step = constant_product(b, p, kernel);
   if (const Constant* w = b.constant(1)) step.note = coded ? "quantized weights decoded: their scales change along the sum" : w->note;
+  return step;
+}
+
+Step build_product(Build& b, const Product& p) {
+  if (p.residual != kNoSlot && b.epilogue.residual != kAbsent) b.in_place.push_back(b.epilogue.residual);
+  if (b.precision == Precision::float32) return float32_product(b, p);
+  if (fits_bf16(b, p)) return bf16_product(b, p);
+  Step step = float32_product(b, p);
+  const bool transposed = p.a_k != 1 || p.a_row != p.k;
+  step.add_note(transposed ? "float32: bfloat16 is for left matrices by rows, and this one is transposed"
+                           : "float32: bfloat16 is for constant, dense weights that are no codes");
   return step;
 }
 

@@ -95,6 +95,7 @@ class Planner {
                 [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_, precision_, fused.chain,
                 [this](int value) -> const ValueInfo& { return info(value); }};
     Step step = fused.chain.empty() ? find_operator(node.op)->build(build) : build_element_chain(build);
+    step.add_note(node.note);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));
     take_over(build, fused);

@@ -97,26 +97,40 @@ class SignRewriter {
 
   void conv(Node& node) {
     const auto x = signs(node.inputs[0]);
-    const auto w = x && node.integer("group", 1) == 1 ? floats(node.inputs[1], 3, 4) : std::nullopt;
+    const auto w = x ? floats(node.inputs[1], 3, 4) : std::nullopt;
     if (!w) return;
     const Shape& shape = w->shape;
     const int64_t taps = element_count(Shape(shape.begin() + 2, shape.end()));
     const auto weights = sign_weights(w->as<float>(), {shape[0], shape[1], taps, shape[1] * taps, taps});
     if (!weights) return;
+    if (node.integer("group", 1) != 1) {
+      node.note = "float32: bits are counted in convolutions of one group only";
+      return;
+    }
     node.attributes["kernel_shape"] = std::vector<int64_t>(shape.begin() + 2, shape.end());
     replace(node, "gossamer.SignConv", *x, *weights, shape[0], shape[1], taps);
   }
 
   void product(Node& node) {
     const bool gemm = node.op == "Gemm", transposed = gemm && node.integer("transB", 0);
-    if (gemm && (node.integer("transA", 0) || node.real("alpha", 1) != 1 || node.real("beta", 1) != 1)) return;
     const auto x = signs(node.inputs[0]);
     const auto w = x ? floats(node.inputs[1], 2, 2) : std::nullopt;
     if (!w) return;
     const int64_t rows = w->shape[transposed ? 0 : 1], depth = w->shape[transposed ? 1 : 0];
-    if (gemm && node.has_input(2) && !is_bias(node.inputs[2], rows)) return;
     const Layout layout = transposed ? Layout{rows, depth, 1, depth, 1} : Layout{rows, depth, 1, 1, rows};
-    if (const auto weights = sign_weights(w->as<float>(), layout)) replace(node, "gossamer.SignMatMul", *x, *weights, rows, depth, 1);
+    const auto weights = sign_weights(w->as<float>(), layout);
+    if (!weights) return;
+    if (gemm && !plain(node, rows)) {
+      node.note = "float32: bits are counted in Gemm without transA, alpha and beta, and with one C for each column only";
+      return;
+    }
+    replace(node, "gossamer.SignMatMul", *x, *weights, rows, depth, 1);
+  }
+
+  // Whether a Gemm is a product and a bias.
+  bool plain(const Node& gemm, int64_t rows) const {
+    if (gemm.integer("transA", 0) || gemm.real("alpha", 1) != 1 || gemm.real("beta", 1) != 1) return false;
+    return !gemm.has_input(2) || is_bias(gemm.inputs[2], rows);
   }
 
   bool is_bias(int value, int64_t rows) const {

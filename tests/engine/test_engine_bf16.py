@@ -55,6 +55,26 @@ def test_bf16(name, isa, batch):
         assert "widened" in step.note
 
 
+@pytest.mark.parametrize(
+    ("operator", "attributes", "constant", "reason"),
+    [
+        ("Gemm", {"transA": 1}, True, "transposed"),
+        ("Gemm", {}, False, "constant"),
+        ("MatMul", {}, False, "constant"),
+    ],
+)
+def test_a_product_that_stays_in_float32_says_why(operator, attributes, constant, reason):
+    x, w = floats(1, 8, 8), floats(2, 8, 8)
+    inputs = {"x": (8, 8)} if constant else {"x": (8, 8), "w": (8, 8)}
+    network = program(
+        inputs, [(operator, ["x", "w"], ["y"], attributes)], ["y"], {"w": w} if constant else {}
+    )
+    engine, given = Engine(network, precision="bf16"), {"x": x} if constant else {"x": x, "w": w}
+    np.testing.assert_allclose(engine(given), (x.T if attributes else x) @ w, rtol=1e-5, atol=1e-5)
+    (step,) = engine.explain(given)
+    assert "float32: bfloat16" in step.note and reason in step.note
+
+
 def test_what_bf16_leaves_in_float32_says_so():
     inputs, constants = {"x": (1, 8, 9, 9)}, {"w": floats(1, 8, 8, 3, 3)}
     operations = [("Conv", ["x", "w"], ["y"], {"pads": (1, 1, 1, 1)})]

@@ -72,6 +72,23 @@ def test_convolutions_of_signs(isa, shape, weights, attributes):
     assert step.kernel == f"xnor/{isa}" and step.operator == "gossamer.SignConv"
 
 
+@pytest.mark.parametrize(
+    ("operator", "shape", "weights", "attributes", "reason"),
+    [
+        ("Conv", (2, 6, 7, 9), (6, 1, 3, 3), {"group": 6}, "one group"),
+        ("Conv", (2, 6, 7, 9), (4, 3, 3, 3), {"group": 2}, "one group"),
+        ("Gemm", (5, 5), (5, 7), {"transA": 1}, "transA"),
+        ("Gemm", (5, 5), (5, 7), {"alpha": 0.5}, "alpha"),
+    ],
+)
+def test_signs_that_stay_floats_say_why(operator, shape, weights, attributes, reason):
+    w = binary(1, *weights) if operator == "Conv" else binary(1, *reversed(weights)).T.copy()
+    operations = [*CHOICE, (operator, ["signs", "w"], ["y"], attributes)]
+    net = program({"x": shape}, operations, ["y"], {"w": w, **SCALARS})
+    steps = Engine(net).explain(given(*shape))
+    assert "float32: bits are counted" in steps[-1].note and reason in steps[-1].note
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm", "Gemm transposed", "codebook"])
 def test_products_of_signs(isa, operator):
