@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import deep_compression_page as page  # noqa: E402
+import kernels  # noqa: E402
 import quantization_page  # noqa: E402
 
 
@@ -54,3 +55,9 @@ def test_the_quantization_page_says_what_the_bench_measured(tmp_path):
     found = json.loads((ROOT / "bench" / "results" / "quantization.json").read_text())
     quantization_page.write_page(found, tmp_path / "page.md")
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "results" / "quantization.md").read_text()
+
+
+def test_the_page_of_kernels_says_what_the_bench_measured():
+    found = json.loads(kernels.RESULTS.read_text())
+    assert {row["table"] for row in found["rows"]} == set(kernels.HEADS)
+    assert kernels.page(found) == kernels.PAGE.read_text()
