@@ -102,14 +102,15 @@ void infer_split(Inference& n) {
     const int64_t even = (x[axis] + parts - 1) / parts;
     for (int64_t i = 0, left = x[axis]; i < parts; ++i, left -= even) sizes.push_back(left < 0 ? 0 : left < even ? left : even);
   }
-  int64_t total = 0;
-  for (const int64_t size : sizes) total += size;
-  if (static_cast<int64_t>(sizes.size()) != parts || total != x[axis]) n.fail("the parts do not add up to the dimension");
+  int64_t left = x[axis];
   for (const int64_t size : sizes) {
+    if (size < 0 || size > left) n.fail("the parts do not add up to the dimension");
+    left -= size;
     Shape part = x;
     part[axis] = size;
     n.outputs.push_back(part);
   }
+  if (static_cast<int64_t>(sizes.size()) != parts || left != 0) n.fail("the parts do not add up to the dimension");
 }
 
 Step build_split(Build& b) {

@@ -7,7 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gossamer.artifact import Operation, Port, Program
+from gossamer.engine import Engine
+from gossamer.errors import FormatError
+from gossamer.weights import Dense
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -27,3 +33,16 @@ def test_damaged_graphs(seed):
     found = ast.literal_eval(done.stdout.splitlines()[-1])
     assert set(found) <= {"runs", "FormatError", "UnsupportedError", "InputError", "MemoryError"}
     assert sum(found.values()) == 1500 and found["runs"] > 100 and found["FormatError"] > 100
+
+
+@pytest.mark.parametrize("sizes", [(2**63 - 1, 4), (-1, 5), (-(2**63), 4), (5, -1), (4,), (2, 1, 1)])
+def test_parts_that_do_not_add_up(sizes):
+    program = Program(
+        (Port("x", "float32", (4, 3)),),
+        (Port("a", "float32", None), Port("b", "float32", None)),
+        (Operation("Split", ("x", "sizes"), ("a", "b"), {"axis": 0}, "n"),),
+        {"sizes": Dense(np.array(sizes, np.int64))},
+        {"": 18},
+    )
+    with pytest.raises(FormatError, match="the parts do not add up to the dimension"):
+        Engine(program)
