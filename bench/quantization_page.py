@@ -84,6 +84,19 @@ def _minilm(rows: Sequence[Row]) -> str:
     )
 
 
+def _exported(rows: Sequence[Row]) -> str:
+    head = ["network, recipe, runtime", "greatest distance, steps", "mean distance, steps", "one step"]
+    forms = {"greatest": ".3f", "mean": ".4f", "step": ".3g"}
+    return _table(
+        head,
+        [[_told(row), *(_number(row, key, form) for key, form in forms.items())] for row in rows],
+    )
+
+
+def _told(row: Row) -> str:
+    return f"{row['row']}: {row['failure']}" if "failure" in row else str(row["row"])
+
+
 def _aware(rows: Sequence[Row]) -> str:
     head = [
         "bits of weights and activations",
@@ -136,6 +149,13 @@ _SECTIONS = {
         "Cosine similarities of all 12,720 pairs of 160 sentences of Python's language reference: their rank "
         "correlation with those of the float network. Wanted: 0.99 with 8 bits, 0.985 with 4-bit weights.",
         _minilm,
+    ),
+    "export": (
+        "The exported ONNX in other runtimes",
+        "The same quantized network as a `.goss` file in the Engine and as QDQ ONNX in ONNX Runtime and OpenVINO: how "
+        "far their outputs are from ours, in quantization steps of the output (a 255th of its range). Wanted: at most "
+        "one.",
+        _exported,
     ),
     "qat": (
         "Quantization-aware training",

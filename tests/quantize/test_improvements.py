@@ -16,6 +16,7 @@ from torch import nn
 import gossamer as gs
 from gossamer.errors import RecipeError
 from gossamer.graph import check, layers, original, record
+from gossamer.measure import LayerLatency
 from gossamer.numerics.histogram import Histogram
 from gossamer.onnx import load, lower, save
 from gossamer.quantize import (
@@ -33,11 +34,12 @@ from gossamer.quantize import (
     ReestimateBatchNorm,
     Rounding,
     SmoothQuant,
+    Timer,
     diagnose,
 )
 from gossamer.quantize.run import quantized_layers
 from gossamer.quantize.segments import block_segments, layer_segments
-from gossamer.report import write_diagnosis
+from gossamer.report import write_diagnosis, write_trade_off
 from gossamer.weights import Quantized, equal
 
 WEIGHTS_ONLY = Quantize(weights=Int(3), activations=None)
@@ -225,6 +227,45 @@ def test_mixed_precision_keeps_the_budget_and_the_sensitive_layer():
     assert error(graph, mixed, x) < error(graph, Quantize(weights=Int(4), activations=None)(graph, task), x)
     with pytest.raises(RecipeError, match="2 bits everywhere"):
         MixedPrecision(bytes=10)(graph, task)
+
+
+def test_mixed_precision_within_measured_time(residual, tmp_path):
+    graph, task, _ = residual
+    wide = {"choices": (8, 4, 2), "timer": LayerLatency(runs=5)}
+    times, rest = wide["timer"].layers(Quantize()(graph, task), task)
+    assert len(times) == 7 and min(times.values()) > 0 and rest > 0
+    found = MixedPrecision(microseconds=1e6, **wide).trade_off(graph, task)
+    assert set(found.bits.values()) == {8}
+    write_trade_off(found, tmp_path / "curve.svg")
+    assert "microseconds of a run" in (tmp_path / "curve.svg").read_text()
+    with pytest.raises(RecipeError, match="needs .* microseconds of at most 0.001"):
+        MixedPrecision(microseconds=1e-3, **wide).trade_off(graph, task)
+    with record() as notes:
+        MixedPrecision(bytes=1e6, microseconds=1e6, **wide)(graph, task)
+    assert any("measured in the end" in n.message for n in notes)
+
+
+class TwoTimes(Timer):
+    """Few bits are slow for one layer and fast for the others, so that no order of bits is the order of times."""
+
+    def layers(self, graph, task):
+        found = quantized_layers(graph)
+        slow = found[0].name
+        return {
+            each.name: 10.0 - each.transform.grid.bits * (1 if each.name == slow else -1) for each in found
+        }, 5.0
+
+
+def test_mixed_precision_keeps_two_budgets_that_pull_apart(residual):
+    graph, task, _ = residual
+    timer = TwoTimes()
+    every = MixedPrecision(microseconds=1e6, timer=timer, choices=(8, 4, 2)).trade_off(graph, task)
+    most = every.chosen
+    found = MixedPrecision(
+        bytes=0.6 * most.bytes, microseconds=0.75 * most.microseconds, timer=timer, choices=(8, 4, 2)
+    ).trade_off(graph, task)
+    assert found.chosen.bytes <= 0.6 * most.bytes and found.chosen.microseconds <= 0.75 * most.microseconds
+    assert found.chosen.error >= most.error and found.points[0] == every.points[0]
 
 
 def test_the_diagnosis_names_the_worst_layer(residual, tmp_path):

@@ -1,6 +1,6 @@
 """What a network weighs, how fast it runs and what it needs: measured on the file that ships.
 
-``gossamer.measure.resources`` (``Bytes``, ``EngineLatency``), what budgets are of, stands on the training side and is
+``gossamer.measure.resources`` (``Bytes``, ``EngineLatency``, ``LayerLatency``), what budgets are of, stands on the training side and is
 imported by itself, so that measuring needs no torch.
 """
 

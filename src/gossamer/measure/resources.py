@@ -1,4 +1,4 @@
-"""Resources of a ``Budget`` that are measured on the network as it ships: bytes of its file, latency in the Engine."""
+"""What budgets are of, measured on the network as it ships: bytes of its file, latency in the Engine, by layer too."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from gossamer import artifact
 from gossamer._nested import leaves, slice_batch, to_arrays
 from gossamer.engine import Engine
 from gossamer.errors import RecipeError
-from gossamer.graph import Graph
+from gossamer.graph import Graph, layers
 from gossamer.onnx import lower
 from gossamer.prune.allocation import Resource
+from gossamer.quantize.mixed import Timer
 from gossamer.task import Task, example_inputs
 
 
@@ -59,3 +60,32 @@ class EngineLatency(Resource):
             engine(*arrays)
             times.append(time.perf_counter() - began)
         return 1000 * float(np.median(times[self.runs // 10 + 1 :]))
+
+
+@final
+@dataclass(frozen=True)
+class LayerLatency(Timer):
+    """Microseconds of each layer in the Engine, on this machine: each step of its plan timed by itself, the median.
+
+    On the first ``batch`` examples of the task, on one thread, over ``runs`` runs. A step has the name of the layer
+    whose weights it reads.
+    """
+
+    batch: int = 1
+    runs: int = 100
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.runs) < 1:
+            raise RecipeError(f"{self}: batch and runs are 1 or more")
+
+    def layers(self, graph: Graph, task: Task) -> tuple[dict[str, float], float]:
+        """See :class:`Timer`."""
+        inputs = to_arrays(slice_batch(example_inputs(task), 0, self.batch))
+        arrays = [np.ascontiguousarray(array) for array in leaves(inputs)]
+        steps = Engine(lower(graph)).profile(*arrays, runs=self.runs)
+        weights = {layer.name: layer.weight for layer in layers(graph)}
+        times = dict.fromkeys(weights.values(), 0.0)
+        for step in steps:
+            if step.name in weights:
+                times[weights[step.name]] += step.microseconds
+        return times, sum(step.microseconds for step in steps if step.name not in weights)

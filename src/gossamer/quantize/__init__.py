@@ -11,7 +11,7 @@ from .equalize import EqualizeLayers
 from .fixed_point import FixedPoint, FixedPointWeight
 from .fold import FoldBatchNorm, without_batch_norms
 from .gptq import GPTQ
-from .mixed import MixedPrecision
+from .mixed import MixedPrecision, Timer, TradeOff
 from .powers import FrozenLevels, PowersOfTwo
 from .quantize import Dynamic, First, Last, Quantize
 from .ranges import EMA, KL, MSE, MinMax, Percentile
@@ -69,7 +69,9 @@ __all__ = [
     "SmoothQuant",
     "Ternarize",
     "Ternary",
+    "Timer",
     "Tracked",
+    "TradeOff",
     "TrainedTernary",
     "diagnose",
     "is_quantizers",

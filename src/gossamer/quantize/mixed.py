@@ -1,16 +1,16 @@
-"""MixedPrecision: more bits for the weights of layers that need them, fewer for the others, within a budget of bytes.
+"""MixedPrecision: more bits for the weights of layers that need them, within a budget of bytes, of time, or of both.
 
 By measured sensitivity, as Dong et al. 2019 (HAWQ) have it by curvature: each layer's error with each choice of bits is
-measured on the outputs; the choice that saves the most bytes for the least error comes first.
+measured on the outputs; the choice that saves the most for the least error comes first.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph, Pass, note
@@ -21,33 +21,71 @@ from .run import quantized_layers
 from .sensitivity import sensitivities
 from .types import Int
 
+Bits = Mapping[str, int]
+Table = Mapping[int, Mapping[str, float]]  # by bits, then by weight
+
+
+class Timer(abc.ABC):
+    """What takes time: ``gossamer.measure.LayerLatency()`` times the layers in the Engine."""
+
+    @abc.abstractmethod
+    def layers(self, graph: Graph, task: Task) -> tuple[dict[str, float], float]:
+        """Microseconds of each quantized layer by its weight, and of everything else, in the network as it ships."""
+
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the trade-off: bytes of all weights (before entropy coding), and the sum of the layers' errors."""
+    """A point of the trade-off: bytes of all weights (before entropy coding), microseconds, sum of the layers' errors.
+
+    ``microseconds``: layers timed one by one, and the rest; NaN where nothing was timed. ``error``: of the outputs,
+    squared and relative to their squares, each layer quantized alone, summed.
+    """
 
     bytes: float
+    microseconds: float
     error: float
 
 
 @dataclass(frozen=True)
-class MixedPrecision(Pass):
-    """Quantize with the bits of each layer's weights chosen so that all of them fit in ``bytes``.
+class TradeOff:
+    """``bits`` of each weight, where on the trade-off that is (``chosen``), and the curve from the most bits down.
 
-    ``bytes``: of the weights as integers, before entropy coding. ``choices``: what a layer may get. ``quantize``: all
-    else; its own weights' type gives granularity and symmetry. ``batches``: of calibration inputs, to measure on.
-    Raises RecipeError where even the fewest bits do not fit.
+    ``gossamer.report.write_trade_off`` plots it.
     """
 
-    bytes: int
+    bits: dict[str, int]
+    chosen: Point
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class MixedPrecision(Pass):
+    """Quantize with the bits of each layer's weights chosen so that the network keeps its budget.
+
+    ``bytes``: of the weights as integers, before entropy coding. ``microseconds``: of one run, measured by ``timer``
+    for each layer and choice of bits; the sum is an estimate, and what the network takes in the end is noted. Give one
+    or both. ``choices``: what a layer may get. ``quantize``: all else; its own weights' type gives granularity and
+    symmetry. ``batches``: of calibration inputs, to measure on. Raises RecipeError where no choice keeps the budget.
+    """
+
+    bytes: float | None = None
     choices: Sequence[int] = (8, 6, 4, 3, 2)
     quantize: Quantize = field(default_factory=Quantize)
     batches: int = 1
+    microseconds: float | None = None
+    timer: Timer | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", tuple(sorted(self.choices, reverse=True)))
-        if self.bytes < 1 or not self.choices or self.batches < 1:
-            raise RecipeError(f"{self}: give bytes and batches of 1 or more, and at least one choice of bits")
+        budgets = [each for each in (self.bytes, self.microseconds) if each is not None]
+        if not budgets or min(budgets) <= 0 or not self.choices or self.batches < 1:
+            raise RecipeError(
+                f"{self}: give a budget above 0 of bytes or microseconds, batches of 1 or more, and a choice of bits"
+            )
+        if (self.microseconds is None) != (self.timer is None):
+            raise RecipeError(
+                "MixedPrecision(microseconds=..., timer=gossamer.measure.LayerLatency()): give both, or neither"
+            )
 
     def check(self, graph: Graph, task: Task) -> None:
         """There are inputs to measure on."""
@@ -56,94 +94,143 @@ class MixedPrecision(Pass):
 
     def __call__(self, graph: Graph, task: Task) -> Graph:
         """A quantized copy of ``graph``."""
-        bits, points = self.chosen(graph, task)
-        for name, wanted in bits.items():
+        found = self.trade_off(graph, task)
+        for name, wanted in found.bits.items():
             note(name, f"{wanted} bits")
-        note(
-            "MixedPrecision",
-            "trade-off, bytes: error: " + ", ".join(f"{p.bytes:.0f}: {p.error:.2g}" for p in points),
-        )
-        overrides = {
-            name: dataclasses.replace(_plain(self.quantize), bits=wanted) for name, wanted in bits.items()
-        }
-        overrides.update(self.quantize.overrides)  # type: ignore[arg-type]
-        return dataclasses.replace(self.quantize, overrides=overrides)(graph, task)
+        note("MixedPrecision", f"{_words(found.chosen)}; from {_words(found.points[0])}")
+        overrides: dict[str, Int | None] = {name: self._type(bits) for name, bits in found.bits.items()}
+        overrides.update(self.quantize.overrides)
+        mixed = dataclasses.replace(self.quantize, overrides=overrides)(graph, task)
+        if self.timer is not None:
+            times, rest = self.timer.layers(mixed, task)
+            note("MixedPrecision", f"measured in the end: {sum(times.values()) + rest:.4g} microseconds")
+        return mixed
 
-    def chosen(self, graph: Graph, task: Task) -> tuple[dict[str, int], list[Point]]:
-        """Bits by weight, and the trade-off from the most bits to the budget."""
+    def trade_off(self, graph: Graph, task: Task) -> TradeOff:
+        """Measure every layer with every choice of bits; choose."""
         errors: dict[int, dict[str, float]] = {}
-        sizes: dict[str, int] = {}
+        bytes_: dict[int, dict[str, float]] = {}
+        times: dict[int, dict[str, float]] = {}
+        rest = 0.0
         for bits in self.choices:
-            weights = dataclasses.replace(_plain(self.quantize), bits=bits)
-            tried = dataclasses.replace(self.quantize, weights=weights, activations=None, max_drop=None)(
-                graph, task
+            alike = dataclasses.replace(self.quantize, weights=self._type(bits), max_drop=None)
+            apart = dataclasses.replace(alike, activations=None)(graph, task)
+            errors[bits] = sensitivities(apart, task, self.batches)
+            bytes_[bits] = {
+                layer.name: math.prod(layer.layer.shape) * bits / 8 for layer in quantized_layers(apart)
+            }
+            if self.timer is not None:
+                times[bits], others = self.timer.layers(alike(graph, task), task)
+                rest = max(rest, others)
+        costs = [_Cost("bytes", bytes_, self.bytes)]
+        if self.timer is not None:
+            costs.append(_Cost("microseconds", times, self.microseconds, rest))
+        return _Search(self.choices, errors, costs).result()
+
+    def _type(self, bits: int) -> Int:
+        like = self.quantize.weights or Int(8)
+        return Int(bits, like.granularity, like.symmetric)
+
+
+def _words(point: Point) -> str:
+    time = "" if math.isnan(point.microseconds) else f"{point.microseconds:.4g} microseconds, "
+    return f"{point.bytes:.0f} bytes, {time}an error of {point.error:.2g}"
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a choice of bits costs in one unit, and how much it may; ``fixed``: whatever the choice."""
+
+    unit: str
+    table: Table
+    budget: float | None
+    fixed: float = 0.0
+
+    def of(self, bits: Bits) -> float:
+        return self.fixed + sum(self.table[count].get(name, 0.0) for name, count in bits.items())
+
+    def over(self, bits: Bits) -> float:
+        """By what share of the budget it is exceeded."""
+        return 0.0 if self.budget is None else max(0.0, self.of(bits) / self.budget - 1)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The choice of bits with little error that costs no more than it may."""
+
+    choices: Sequence[int]
+    errors: Table
+    costs: Sequence[_Cost]
+
+    def result(self) -> TradeOff:
+        most, fewest = (dict.fromkeys(self.errors[self.choices[0]], self.choices[i]) for i in (0, -1))
+        path = self._descent(most)
+        chosen = next((bits for bits in path if not self._over(bits)), None)
+        if chosen is None:
+            raise RecipeError(
+                f"MixedPrecision: {self._complaint(fewest)}; allow fewer bits, or a larger budget"
             )
-            errors[bits] = sensitivities(tried, task, self.batches)
-            sizes = {layer.name: math.prod(layer.layer.shape) for layer in quantized_layers(tried)}
-        return self._descend(errors, sizes)
+        alike = [dict.fromkeys(most, bits) for bits in self.choices]
+        fitting = [self._given_back(chosen), *(bits for bits in alike if not self._over(bits))]
+        best = min(fitting, key=self._error)
+        return TradeOff(dict(best), self._point(best), tuple(self._point(bits) for bits in path))
 
-    def _descend(
-        self, errors: dict[int, dict[str, float]], sizes: dict[str, int]
-    ) -> tuple[dict[str, int], list[Point]]:
-        """Take bits where that costs least per byte until all fits; then give back what there is room for."""
-        chosen = _Chosen(errors, sizes, dict.fromkeys(sizes, self.choices[0]))
-        fewer = dict(pairwise(self.choices))
-        points = [chosen.point()]
-        while chosen.bytes > self.bytes:
-            steps = [(name, fewer[now]) for name, now in chosen.bits.items() if now in fewer]
-            if not steps:
-                raise RecipeError(
-                    f"MixedPrecision(bytes={self.bytes}): with {self.choices[-1]} bits everywhere the weights need "
-                    f"{chosen.bytes:.0f} bytes; allow fewer bits, or more bytes"
-                )
-            chosen.take(min(steps, key=chosen.price))
-            points.append(chosen.point())
-        more = {low: high for high, low in fewer.items()}
+    def _descent(self, most: Bits) -> list[Bits]:
+        """From ``most`` down, one layer's bits at a time: what costs the least error for its savings."""
+        path = [most]
+        scales = [max(cost.of(most), 1e-30) for cost in self.costs]
+
+        def saved(bits: Bits, step: tuple[str, int]) -> float:
+            """The share of what has a budget (of what has not, once all is within)."""
+            after = {**bits, step[0]: step[1]}
+            return sum(
+                (cost.of(bits) - cost.of(after)) / scale
+                for cost, scale in zip(self.costs, scales, strict=True)
+                if cost.budget is not None and (cost.over(bits) or not self._over(bits))
+            )
+
         while steps := [
-            (name, more[now])
-            for name, now in chosen.bits.items()
-            if now in more and chosen.bytes + chosen.growth((name, more[now])) <= self.bytes
+            (step, gain) for step in self._steps(path[-1]) if (gain := saved(path[-1], step)) > 1e-9
         ]:
-            chosen.take(max(steps, key=chosen.price))
-        alike = [_Chosen(errors, sizes, dict.fromkeys(sizes, bits)) for bits in self.choices]
-        fitting = [each for each in alike if each.bytes <= self.bytes]
-        best = min([chosen, *fitting], key=lambda each: each.point().error)
-        return best.bits, [*points, best.point()]
+            (name, count), _ = min(steps, key=lambda each: self._added(path[-1], each[0]) / each[1])
+            path.append({**path[-1], name: count})
+            if len(path) > len(most) * len(self.choices) + 1:  # two budgets may pull in two directions
+                break
+        return path
 
+    def _given_back(self, bits: Bits) -> Bits:
+        """``bits``, and more of them where there is room, what reduces the error most first."""
+        while steps := [
+            step
+            for step in self._steps(bits)
+            if self._added(bits, step) < 0 and not self._over({**bits, step[0]: step[1]})
+        ]:
+            name, count = min(steps, key=lambda step: self._added(bits, step))
+            bits = {**bits, name: count}
+        return bits
 
-_Step = tuple[str, int]
+    def _steps(self, bits: Bits) -> list[tuple[str, int]]:
+        return [(name, count) for name, now in bits.items() for count in self.choices if count != now]
 
+    def _added(self, bits: Bits, step: tuple[str, int]) -> float:
+        name, count = step
+        return self.errors[count][name] - self.errors[bits[name]][name]
 
-@dataclass
-class _Chosen:
-    """Bits by weight, and what they cost."""
+    def _error(self, bits: Bits) -> float:
+        return sum(self.errors[count][name] for name, count in bits.items())
 
-    errors: dict[int, dict[str, float]]
-    sizes: dict[str, int]
-    bits: dict[str, int]
+    def _over(self, bits: Bits) -> float:
+        return sum(cost.over(bits) for cost in self.costs)
 
-    @property
-    def bytes(self) -> float:
-        return sum(self.sizes[name] * bits / 8 for name, bits in self.bits.items())
+    def _point(self, bits: Bits) -> Point:
+        found = {cost.unit: cost.of(bits) for cost in self.costs}
+        return Point(found["bytes"], found.get("microseconds", math.nan), self._error(bits))
 
-    def point(self) -> Point:
-        return Point(self.bytes, sum(self.errors[bits][name] for name, bits in self.bits.items()))
-
-    def take(self, step: _Step) -> None:
-        name, bits = step
-        self.bits[name] = bits
-
-    def growth(self, step: _Step) -> float:
-        """Bytes that another choice for one weight adds."""
-        name, bits = step
-        return self.sizes[name] * (bits - self.bits[name]) / 8
-
-    def price(self, step: _Step) -> float:
-        """The error that the choice changes, per byte."""
-        name, bits = step
-        return (self.errors[self.bits[name]][name] - self.errors[bits][name]) / self.growth(step)
-
-
-def _plain(quantize: Quantize) -> Int:
-    weights = quantize.weights or Int(8)
-    return Int(8, weights.granularity, weights.symmetric)
+    def _complaint(self, fewest: Bits) -> str:
+        over = [cost for cost in self.costs if cost.over(fewest)] or [
+            c for c in self.costs if c.budget is not None
+        ]
+        needs = ", ".join(f"{cost.of(fewest):.4g} {cost.unit} of at most {cost.budget:.4g}" for cost in over)
+        return (
+            f"no choice keeps the budget: with {self.choices[-1]} bits everywhere the network needs {needs}"
+        )

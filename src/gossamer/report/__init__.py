@@ -8,12 +8,13 @@ from __future__ import annotations
 from os import PathLike
 
 from gossamer.measure.records import Comparison
-from gossamer.quantize import Diagnosis
+from gossamer.quantize import Diagnosis, TradeOff
 from gossamer.report._diagnosis import render_diagnosis
 from gossamer.report._file import replace
 from gossamer.report._page import render
+from gossamer.report._trade_off import trade_off_svg
 
-__all__ = ["render", "render_diagnosis", "write_diagnosis", "write_report"]
+__all__ = ["render", "render_diagnosis", "write_diagnosis", "write_report", "write_trade_off"]
 
 
 def write_report(comparison: Comparison, path: str | PathLike[str]) -> None:
@@ -31,3 +32,11 @@ def write_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
     Raises :class:`gossamer.errors.SaveError` when the file cannot be written.
     """
     replace(path, render_diagnosis(diagnosis).encode())
+
+
+def write_trade_off(found: TradeOff, path: str | PathLike[str]) -> None:
+    """Plot what :meth:`gossamer.quantize.MixedPrecision.trade_off` found, as an SVG file: error over bytes and time.
+
+    Raises :class:`gossamer.errors.SaveError` when the file cannot be written, and MissingDependencyError.
+    """
+    replace(path, trade_off_svg(found).encode())
