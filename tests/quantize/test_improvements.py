@@ -16,7 +16,7 @@ from torch import nn
 import gossamer as gs
 from gossamer.errors import RecipeError
 from gossamer.graph import check, layers, original, record
-from gossamer.measure import LayerLatency
+from gossamer.measure.resources import LayerLatency
 from gossamer.numerics.histogram import Histogram
 from gossamer.onnx import load, lower, save
 from gossamer.quantize import (

@@ -1,7 +1,7 @@
 """What a network weighs, how fast it runs and what it needs: measured on the file that ships.
 
-``gossamer.measure.resources`` (``Bytes``, ``EngineLatency``, ``LayerLatency``), what budgets are of, stands on the training side and is
-imported by itself, so that measuring needs no torch.
+``gossamer.measure.resources`` (``Bytes``, ``EngineLatency``, ``LayerLatency``), what budgets are of, stands on the
+training side and is imported by itself, so that measuring needs no torch.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Table = Mapping[int, Mapping[str, float]]  # by bits, then by weight
 
 
 class Timer(abc.ABC):
-    """What takes time: ``gossamer.measure.LayerLatency()`` times the layers in the Engine."""
+    """What takes time: ``gossamer.measure.resources.LayerLatency()`` times the layers in the Engine."""
 
     @abc.abstractmethod
     def layers(self, graph: Graph, task: Task) -> tuple[dict[str, float], float]:
@@ -84,7 +84,8 @@ class MixedPrecision(Pass):
             )
         if (self.microseconds is None) != (self.timer is None):
             raise RecipeError(
-                "MixedPrecision(microseconds=..., timer=gossamer.measure.LayerLatency()): give both, or neither"
+                "MixedPrecision(microseconds=..., timer=gossamer.measure.resources.LayerLatency()): give both, or "
+                "neither"
             )
 
     def check(self, graph: Graph, task: Task) -> None:
