@@ -14,7 +14,7 @@ namespace {
 
 ScaleLayout per_block(const Node& node, const Shape& x, const Shape& scale, size_t axis, int64_t block) {
   Shape wanted = x;
-  wanted[axis] = (x[axis] + block - 1) / block;
+  wanted[axis] = x[axis] / block + (x[axis] % block != 0);  // which no size of a block overflows
   if (scale != wanted) {
     throw ShapeError(node.label() + ": the scales have shape " + shape_text(scale) + "; blocks of " + std::to_string(block) +
                      " need " + shape_text(wanted));

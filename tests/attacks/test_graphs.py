@@ -46,3 +46,18 @@ def test_parts_that_do_not_add_up(sizes):
     )
     with pytest.raises(FormatError, match="the parts do not add up to the dimension"):
         Engine(program)
+
+
+def test_a_block_larger_than_any_tensor():
+    """One scale for each column, whatever the block's size beyond the rows."""
+    program = Program(
+        (Port("x", "float32", (4, 3)),),
+        (Port("y", "uint8", None),),
+        (
+            Operation("QuantizeLinear", ("x", "s"), ("q",), {"axis": 0, "block_size": 2**63 - 1}, "q"),
+            Operation("DequantizeLinear", ("q", "s"), ("y",), {"axis": 0, "block_size": 2**63 - 1}, "d"),
+        ),
+        {"s": Dense(np.full((1, 3), 0.5, np.float32))},
+        {"": 21},
+    )
+    np.testing.assert_array_equal(Engine(program)(np.full((4, 3), 3.2, np.float32)), np.full((4, 3), 3.0))
