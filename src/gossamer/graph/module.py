@@ -50,13 +50,15 @@ class Graph(torch.fx.GraphModule):
 
     ``signature``: the inputs, in calling order; ``tied``: further names of shared weights, each with the one
     name that the nodes use; ``units_before``: how many units every group had that lost some
-    (:mod:`gossamer.graph.channels`), by its name. Calling it with other shapes than those traced (the batch size aside)
+    (:mod:`gossamer.graph.channels`), by its name; ``integer_only``: whether it is lowered to a Program without floating
+    point. Calling it with other shapes than those traced (the batch size aside)
     raises InputError.
     """
 
     signature: tuple[Input, ...]
     tied: dict[str, str]
     units_before: dict[str, int]
+    integer_only: bool
 
     def __init__(
         self, root: nn.Module, graph: torch.fx.Graph, signature: tuple[Input, ...], tied: dict[str, str]
@@ -72,6 +74,7 @@ class Graph(torch.fx.GraphModule):
         self.signature = signature
         self.tied = tied
         self.units_before = {}
+        self.integer_only = False
         self.graph = graph
         self.register_forward_pre_hook(_check_call, with_kwargs=True)
 
@@ -147,7 +150,7 @@ def check_members(root: nn.Module) -> None:
             )
 
 
-_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "units_before"))
+_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "units_before", "integer_only"))
 
 
 def source_line(node: torch.fx.Node) -> str:

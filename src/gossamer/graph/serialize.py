@@ -98,6 +98,7 @@ def to_state(graph: Graph) -> dict[str, Any]:
         "tensors": [_tensor_state(*entry) for entry in _tensors(graph)],
         "tied": dict(graph.tied),
         "units_before": dict(graph.units_before),
+        "integer_only": graph.integer_only,
         "transforms": {weight: _transform_states(graph, weight) for weight in transformed_weights(graph)},
     }
 
@@ -346,6 +347,7 @@ def _restore(state: Mapping[str, Any]) -> Graph:
     )
     restored = Graph(_restore_modules(state), graph, signature, dict(state["tied"]))
     restored.units_before = dict(state.get("units_before", {}))
+    restored.integer_only = bool(state.get("integer_only", False))
     for weight, steps in state["transforms"].items():
         for step in steps:
             _restore_transform(restored, weight, step)

@@ -28,7 +28,7 @@ from gossamer.graph import Graph, note, represent, source_line, transformed_weig
 from gossamer.quantize import is_quantizers, without_batch_norms
 from gossamer.weights import Dense, Quantized, Weight, decode, equal
 
-from . import naming, quantizing, values
+from . import integer_only, naming, quantizing, values
 from .exporter_table import kept_table
 from .importing import load
 from .simplifying import simplify
@@ -43,7 +43,8 @@ def lower(graph: Graph) -> Program:
     Inputs have the names of the user's forward; outputs the keys of a returned dict, else "output" or
     "output_0" and so on; weights the user's names; an operation that reads a layer's weights has the layer's
     name. The same graph gives the same Program. Raises UnsupportedError for an operator that ONNX does not
-    have, with the user's line, and GraphError where a transformed weight would be lost on the way.
+    have, with the user's line (of an integer-only graph also for what has no form in integers), and GraphError where a
+    transformed weight would be lost on the way.
     """
     graph = without_batch_norms(graph)
     weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
@@ -56,7 +57,8 @@ def lower(graph: Graph) -> Program:
     owned = {
         name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)
     }
-    return naming.tidy(program, graph.signature, _output_names(plain), owned)
+    tidied = naming.tidy(program, graph.signature, _output_names(plain), owned)
+    return integer_only.convert(tidied) if graph.integer_only else tidied
 
 
 def _plain(graph: Graph, weights: Mapping[str, Weight]) -> Graph:

@@ -16,6 +16,9 @@ op: Any = opset18  # its stubs know tensors by their element types alone
 
 def _fake_quantize(x: Any, scale: Any, zero_point: Any, low: int, high: int) -> Any:
     """Bytes hold fewer bits too: a Clip before them saturates where these would."""
+    if high - low > 255:
+        zero = op.Cast(zero_point, to=TensorProto.INT16)
+        return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero), scale, zero)
     zero = op.Cast(zero_point, to=TensorProto.INT8 if low < 0 else TensorProto.UINT8)
     if high - low < 254:
         least = op.Mul(op.Cast(op.Sub(low, zero_point), to=TensorProto.FLOAT), scale)

@@ -30,7 +30,7 @@ def simplify(program: Program, known: Mapping[str, Port] | None = None) -> Progr
     for _ in range(_MAX_ROUNDS):
         inferred = values.infer(program)
         simpler = _round(program, {**inferred, **(known or {})}, given)
-        simpler = _without_dead(_with_shared_constants(_with_direct_outputs(simpler), given))
+        simpler = without_dead(_with_shared_constants(_with_direct_outputs(simpler), given))
         if _size(simpler) == _size(program):
             return simpler
         program = simpler
@@ -125,7 +125,8 @@ def _is_argument(weight: Dense) -> bool:
     return weight.values.ndim == 0 or (weight.values.dtype == np.int64 and weight.values.ndim == 1)
 
 
-def _without_dead(program: Program) -> Program:
+def without_dead(program: Program) -> Program:
+    """``program`` without operations and weights that no output depends on."""
     alive = {port.name for port in program.outputs}
     kept = []
     for operation in reversed(program.operations):

@@ -138,6 +138,8 @@ def insert(
 ) -> Node:
     """Quantize ``value``, of this range, where ``users`` read it; the new node. Mutates ``graph``."""
     home = f"{HOME}.{value.name}"
+    while any(name.startswith(f"{home}.") for name, _ in graph.named_buffers()):
+        home += "_wide"  # the same value in more bits, for others
     return _inserted(graph, value, users, lambda: training.add(graph, value, home, grid, bounds))
 
 

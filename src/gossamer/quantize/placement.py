@@ -21,8 +21,10 @@ from gossamer.graph import Graph, Layer, module_of, note, shapes
 from gossamer.graph.layers import operator_name
 from gossamer.graph.modes import arguments
 
+from .types import Grid
+
 # Layers whose products are computed in integers, with the argument that is the activation.
-_PRODUCTS = {
+PRODUCTS = {
     "conv1d": "input",
     "conv2d": "input",
     "linear": "input",
@@ -33,7 +35,7 @@ _PRODUCTS = {
 _CONVOLUTIONS = ("conv1d", "conv2d")
 # Functions of one element, which a table of 256 bytes computes; the first ones also a product's last step.
 CLAMPS = {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"}
-_MAPS = {
+MAPS = {
     "sigmoid",
     "hardsigmoid",
     "hardswish",
@@ -46,12 +48,12 @@ _MAPS = {
     "neg",
     "sqrt",
 }
-_POOLS = {"avg_pool1d", "avg_pool2d"}
-_MEANS = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean"}
-_JOINTS = {"add", "mul", "cat"}
+POOLS = {"avg_pool1d", "avg_pool2d"}
+MEANS = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean"}
+JOINTS = {"add", "mul", "cat"}
 # Values pass unchanged: in cells, and only as bytes.
 _KEEP_CELLS = {"max_pool1d", "max_pool2d", "constant_pad_nd", "pad"}
-_MOVES = {
+MOVES = {
     "view",
     "reshape",
     "flatten",
@@ -66,7 +68,7 @@ _MOVES = {
 }
 _OF_TWO = {"matmul", "bmm"}
 # In a file they are not there at all.
-_ABSENT = {"dropout", "feature_dropout", "contiguous", "clone", "alias", "detach"}
+ABSENT = {"dropout", "feature_dropout", "contiguous", "clone", "alias", "detach"}
 
 _WHY = {
     **dict.fromkeys(
@@ -83,11 +85,16 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Place:
-    """``value`` becomes integers where ``users`` read it; with the range of ``like``, where that is another value."""
+    """``value`` becomes integers where ``users`` read it; with the range of ``like``, where that is another value.
+
+    ``grid``: its integers, where they are not those of all activations; ``bounds``: its range, where it is known.
+    """
 
     value: Node
     users: tuple[Node, ...]
     like: Node
+    grid: Grid | None = None
+    bounds: tuple[float, float] | None = None
 
 
 def base_name(node: Node) -> str:
@@ -98,7 +105,7 @@ def base_name(node: Node) -> str:
 
 def operand(node: Node) -> Node | None:
     """The activation that an integer product reads; None where ``node`` is no product."""
-    argument = _PRODUCTS.get(base_name(node))
+    argument = PRODUCTS.get(base_name(node))
     found = arguments(node)[argument] if argument else None
     return found if isinstance(found, Node) else None
 
@@ -109,6 +116,11 @@ def place(graph: Graph, quantized: Collection[Layer], attention: bool = False) -
     ``attention``: those of two activations too. What stays in float is noted with the reason.
     """
     return _Placement(graph, quantized, attention).places()
+
+
+def cells(graph: Graph, quantized: Collection[Layer]) -> set[Node]:
+    """Values between the convolutions of ``quantized`` that integer kernels compute on bytes."""
+    return _Placement(graph, quantized, False).cells
 
 
 class _Placement:
@@ -160,25 +172,25 @@ class _Placement:
         if node in self.products:
             if name in _CONVOLUTIONS:
                 self.cells.add(node)
-        elif name in _ABSENT:
+        elif name in ABSENT:
             for kind in (self.cells, self.bytes):
                 kind.update({node} if inputs[0] in kind else ())
         elif inputs and inputs[0] in self.cells and self._on_cells(node, name, inputs):
             self.cells.add(node)
-        elif name in _MOVES and inputs and inputs[0] in self.cells | self.bytes:
+        elif name in MOVES and inputs and inputs[0] in self.cells | self.bytes:
             self.bytes.add(node)
 
     def _on_cells(self, node: Node, name: str, inputs: list[Node]) -> bool:
         others = [n for n in inputs[1:] if n.op != "get_attr"]
-        if name in _JOINTS and (others or name == "cat"):
+        if name in JOINTS and (others or name == "cat"):
             return all(n in self.cells for n in others) and self._joins(node, name)
         if name in ("add", "mul"):
             return len(inputs) == 1  # with a number: a function of one element
         if name in _KEEP_CELLS:
             return "pad" not in name or _pads_zeros(node)
-        if name in _MEANS:
+        if name in MEANS:
             return self._means_all(node, inputs[0])
-        return name in CLAMPS | _MAPS | _POOLS or (name == "batch_norm" and self._follows_convolution(node))
+        return name in CLAMPS | MAPS | POOLS or (name == "batch_norm" and self._follows_convolution(node))
 
     def _joins(self, node: Node, name: str) -> bool:
         given = arguments(node)
@@ -212,7 +224,7 @@ class _Placement:
     def _wants(self, user: Node, value: Node, wanted: set[Node]) -> bool:
         if user in self.products:
             return value in self.products[user]
-        computes = user in self.cells | self.bytes or base_name(user) in _ABSENT
+        computes = user in self.cells | self.bytes or base_name(user) in ABSENT
         return user in wanted and computes and self._is_float(value)
 
     def _is_fused(self, value: Node) -> bool:
@@ -228,7 +240,7 @@ class _Placement:
         likes: dict[Node, Node] = {}
         found = []
         for value in self.nodes:
-            if value not in self.wanted or self._is_fused(value) or base_name(value) in _ABSENT:
+            if value not in self.wanted or self._is_fused(value) or base_name(value) in ABSENT:
                 continue
             source = _present(value.args[0]) if value.op == "call_function" and value.args else None
             moved = value in self.bytes or base_name(value) in _KEEP_CELLS
@@ -278,7 +290,7 @@ class _Placement:
         return base_name(node) in CLAMPS | {"batch_norm"} and (node in self.cells or source in self.products)
 
 
-_SILENT = _MOVES | _KEEP_CELLS | _ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
+_SILENT = MOVES | _KEEP_CELLS | ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
 
 
 def _pads_zeros(node: Node) -> bool:
@@ -288,7 +300,7 @@ def _pads_zeros(node: Node) -> bool:
 
 def _present(value: Any) -> Any:
     """What ``value`` is in a file: before dropout and the like."""
-    while isinstance(value, Node) and base_name(value) in _ABSENT:
+    while isinstance(value, Node) and base_name(value) in ABSENT:
         value = value.args[0]
     return value
 
@@ -306,7 +318,7 @@ def _leads_to(node: Node, weight: str) -> bool:
         at = waiting.pop()
         if at.op == "get_attr":
             return str(at.target) == weight
-        if base_name(at) not in _MOVES | _ABSENT | {"numpy_T", "mT"}:
+        if base_name(at) not in MOVES | ABSENT | {"numpy_T", "mT"}:
             return False
         waiting = list(at.all_input_nodes[:1])
     return False

@@ -28,14 +28,16 @@ from gossamer.graph import (
 from gossamer.graph.select import choose
 from gossamer.task import Task, example_inputs
 
-from .activations import Tracked, Training, insert, insert_dynamic, insert_like, quantizers
+from .activations import Fixed, Tracked, Training, insert, insert_dynamic, insert_like, quantizers
+from .attention import write_out_attention
 from .calibrate import watch
 from .corrected_fold import fold_corrected, fold_factor_of, follow
 from .fold import Pair, pairs
 from .guard import guarded
 from .placement import Place, place
+from .placement_integers import place_all
 from .ranges import MinMax, Observer, Ranges
-from .types import Grid, Int, Int8, PerChannel, PerTensor
+from .types import Granularity, Grid, Int, Int8, PerChannel, PerGroup, PerTensor
 from .weights import FakeQuantize, FoldedQuantize, Rows
 
 _FLOAT_KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -87,7 +89,9 @@ class Quantize(Pass):
     training. ``exempt``: rules for layers that stay float. ``overrides``: integers of its own for the weight of every
     layer that a pattern matches, None to leave the layer in float. ``max_drop``: the most that the task's metric may
     lose; the layers that harm most then stay in float, by measured sensitivity. ``attention``: products of two
-    activations in integers too, queries with keys and weights with values.
+    activations in integers too, queries with keys and weights with values. ``integer_only``: everything in integers, in
+    the file no floating point but at its border; what has no integer form is an UnsupportedError that names layer and
+    operator. Normalizations, softmax and residual sums behind linear layers then are of 16 bits.
 
     What stays in float is noted, with the reason. Raises RecipeError for types that no kernel has and for patterns that
     match nothing, TaskError where there is nothing to calibrate on.
@@ -103,6 +107,7 @@ class Quantize(Pass):
     batches: int | None = None
     max_drop: float | None = None
     attention: bool = False
+    integer_only: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exempt", tuple(self.exempt))
@@ -116,12 +121,37 @@ class Quantize(Pass):
                 f"Quantize(activations={self.activations}): an integer product has one scale for all of its "
                 "input; give Int8(PerTensor())"
             )
+        if self.integer_only:
+            self._require_integers()
         if self.batches is not None and self.batches < 1:
             raise RecipeError(f"Quantize(batches={self.batches}): give 1 or more, or None for all")
 
+    def _require_integers(self) -> None:
+        """Raise RecipeError for what leaves something in float."""
+        floats = {
+            "weights": self.weights is None,
+            "activations": not isinstance(self.activations, Int),
+            "exempt": bool(self.exempt),
+            "overrides": None in self.overrides.values(),
+            "max_drop": self.max_drop is not None,
+        }
+        for name in (name for name, is_float in floats.items() if is_float):
+            raise RecipeError(
+                f"Quantize(integer_only=True, {name}={getattr(self, name)}): this leaves layers in float32; "
+                f"leave {name} out, or integer_only"
+            )
+        if isinstance(self.weights, Int) and isinstance(self.weights.granularity, PerGroup):
+            raise RecipeError(
+                "Quantize(integer_only=True): sums have one scale for each output; give Int8(PerChannel())"
+            )
+
     def check(self, graph: Graph, task: Task) -> None:
-        """Patterns match layers, and there are inputs to calibrate on."""
-        self._chosen(graph)
+        """Patterns match layers, there are inputs to calibrate on, and nothing stays in float that may not."""
+        chosen = self._chosen(graph)
+        if self.integer_only:
+            written = copy.deepcopy(graph)
+            write_out_attention(written)
+            self._places(written, chosen)
         if isinstance(self.activations, Int):
             example_inputs(task)
         if self.max_drop is not None:
@@ -150,13 +180,22 @@ class Quantize(Pass):
             )
         fold_corrected(quantized)
         norms = {pair.layer.weight: pair for pair in pairs(quantized)}
+        if self.integer_only:
+            write_out_attention(quantized)
+            quantized.integer_only = True
         found = [layer for layer in layers(quantized) if layer.weight in chosen]
-        places = [] if self.activations is None else place(quantized, found, self.attention)
+        places = self._places(quantized, chosen)
         observers = self._calibrated(quantized, task, places)
         for layer in found:
             self._quantize_weight(quantized, layer, chosen[layer.weight], norms.get(layer.weight))
         self._insert(quantized, places, observers)
         return quantized
+
+    def _places(self, graph: Graph, chosen: Mapping[str, Int]) -> list[Place]:
+        found = [layer for layer in layers(graph) if layer.weight in chosen]
+        if self.integer_only:
+            return place_all(graph, found)
+        return [] if self.activations is None else place(graph, found, self.attention)
 
     def _chosen(self, graph: Graph) -> dict[str, Int]:
         """The integers of each weight that gets some."""
@@ -167,12 +206,19 @@ class Quantize(Pass):
             note(weight, "stays in float: exempt by rule")
         return {w: t for w, t in own.values.items() if t is not None and (w not in exempt or w in own.own)}
 
-    def _calibrated(self, graph: Graph, task: Task, places: Sequence[Place]) -> dict[Node, Observer]:
+    def _calibrated(self, graph: Graph, task: Task, places: Sequence[Place]) -> dict[Place, Observer]:
+        """The range of each place that is like none but itself; those with more bits need no clipping."""
         if not isinstance(self.activations, Int):
             return {}
-        observers = {each.like: self.ranges.observer() for each in places}
+        observers = {
+            each: (self.ranges if each.grid is None else MinMax()).observer()
+            for each in places
+            if each.like is each.value and each.bounds is None
+        }
         if observers:
-            count = watch(graph, task, self.batches, [(node, each.add) for node, each in observers.items()])
+            count = watch(
+                graph, task, self.batches, [(each.value, seen.add) for each, seen in observers.items()]
+            )
             if not count:
                 raise RecipeError(
                     "Quantize: the calibration inputs are empty; give the Task at least one batch"
@@ -181,7 +227,7 @@ class Quantize(Pass):
 
     def _quantize_weight(self, graph: Graph, layer: Layer, type_: Int, norm: Pair | None) -> None:
         """``norm``: the batch norm behind. Where it shares scales between channels, what is quantized is its fold."""
-        rows = Rows.of(type_.granularity or PerChannel(), layer)
+        rows = Rows.of(type_.granularity or self._usual(layer), layer)
         present = transforms(graph, layer.weight)
         replaces = bool(present) and isinstance(present[-1], FakeQuantize)
         weight = effective(graph, layer.weight)
@@ -200,19 +246,25 @@ class Quantize(Pass):
         if norm is not None and factor is not None:
             follow(graph, norm)
 
-    def _insert(self, graph: Graph, places: Sequence[Place], observers: Mapping[Node, Observer]) -> None:
+    def _usual(self, layer: Layer) -> Granularity:
+        """Rows of an embedding with scales of their own have none in common, with which integers go on."""
+        return PerTensor() if self.integer_only and layer.kind == "embedding" else PerChannel()
+
+    def _insert(self, graph: Graph, places: Sequence[Place], observers: Mapping[Place, Observer]) -> None:
         if isinstance(self.activations, Dynamic):
             for each in places:
                 insert_dynamic(graph, each.value, each.users)
             return
         if not places or self.activations is None:
             return
-        grid = Grid.of(self.activations, False)
+        usual = Grid.of(self.activations, False)
         own = [each for each in places if each.like is each.value]
         made = {}
         for each in own:
-            bounds = observers[each.value].bounds(grid)
-            made[each.value] = insert(graph, each.value, each.users, grid, bounds, self.training)
+            grid = each.grid or usual
+            bounds = each.bounds or observers[each].bounds(grid)
+            training = self.training if each.bounds is None else Fixed()
+            made[each.value] = insert(graph, each.value, each.users, grid, bounds, training)
         for each in places:
             if each.like is not each.value:
                 insert_like(graph, each.value, each.users, made[each.like])
