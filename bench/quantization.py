@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from quantization_export import exported
+from quantization_integers import integers
 from quantization_low_bits import low_bits
 from quantization_models import (
     efficientnet_lite0,
@@ -351,6 +352,7 @@ EXPERIMENTS: dict[
     str, tuple[Callable[[argparse.Namespace], Iterable[Row]], Callable[[argparse.Namespace], str]]
 ] = {
     "small": (small_networks, lambda o: untrained(o, "lenet-5 MNIST")),
+    "integers": (integers, lambda o: untrained(o, "lenet-5 MNIST")),
     "efficientnet": (
         efficientnet,
         lambda o: (

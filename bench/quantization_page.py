@@ -69,6 +69,31 @@ def _low_bits(rows: Sequence[Row]) -> str:
     )
 
 
+def _integers(rows: Sequence[Row]) -> str:
+    head = [
+        "network",
+        "images",
+        "bit-exact",
+        "simulated, error %",
+        "integers, error %",
+        "operations in float",
+    ]
+    return _table(
+        head,
+        [
+            [
+                row["network"],
+                f"{row['images']:,}",
+                f"{row['exact']:,}",
+                f"{row['fake']:.2f}",
+                f"{row['integers']:.2f}",
+                str(row["floats"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
 def _efficientnet(rows: Sequence[Row]) -> str:
     head = [
         "",
@@ -154,6 +179,12 @@ _SECTIONS = {
         "LeNet-5 and a residual network, W8A8 after training",
         "Errors on the 10,000 test images; calibrated on 1,000 training images. Wanted: at most 0.1 point lost.",
         _small,
+    ),
+    "integers": (
+        "Integer-only",
+        "`Quantize(integer_only=True)` on the 10,000 test images; the Engine beside the NumPy reference, and the "
+        "errors beside those of the simulation. Wanted: all images bit for bit, errors at most 0.05 point apart.",
+        _integers,
     ),
     "efficientnet": (
         "EfficientNet-Lite0, pretrained on ImageNet",

@@ -134,9 +134,10 @@ OWN = """
 
 Integer-only networks are written with `ConvInteger`, `MatMulInteger` and ONNX's integer `Add`, `Sub`, `Mul`,
 `MaxPool`, `ReduceSum`, `Gather` and operators that move elements, and with four operators that the standard lacks.
-None of them holds a floating-point number. `gossamer.numerics.integers` is their NumPy reference, and computes their
-constants; the engine gives the same bits on every machine ([numerics.md](numerics.md), sections 7 and 9). `x` is
-int32, int8 or uint8 everywhere.
+None of them holds a floating-point number. `Quantize(integer_only=True)` makes such networks
+([quantization.md](quantization.md)), and `gossamer.onnx.integer_only.run` runs them in NumPy.
+`gossamer.numerics.integers` is the operators' reference, and computes their constants; the engine gives the same bits
+on every machine ([numerics.md](numerics.md), sections 7 and 9). `x` is int32, int8 or uint8 everywhere.
 
 **Requantize** `(x, multiplier, shift, zero_point?, x_zero_point?) -> y`: `y = clamp(low, (x - x_zero_point)
 multiplier 2^(-31 - shift) + zero_point, high)`, rounded as gemmlowp does, equations (9) and (10).

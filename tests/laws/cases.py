@@ -108,6 +108,7 @@ PASSES = {
     "MixedPrecision": MixedPrecision(bytes=300, choices=(8, 4)),
     "Quantize": gs.Quantize(weights=Int8(), overrides={"fc2": Int(4)}),
     "Quantize per tensor": gs.Quantize(weights=Int(3, PerTensor()), activations=None, training=Learned()),
+    "Quantize integer-only": gs.Quantize(integer_only=True),
     "Ternarize": gs.Ternarize(),
     "Ternarize trained": gs.Ternarize(TTQ()),
     "Binarize": gs.Binarize(),

@@ -150,7 +150,9 @@ def check_members(root: nn.Module) -> None:
             )
 
 
-_RESERVED = frozenset((*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "units_before", "integer_only"))
+_RESERVED = frozenset(
+    (*dir(torch.fx.GraphModule({}, torch.fx.Graph())), "signature", "tied", "units_before", "integer_only")
+)
 
 
 def source_line(node: torch.fx.Node) -> str:

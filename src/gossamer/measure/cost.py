@@ -65,7 +65,7 @@ def _positions(operation: Operation, sizes: Mapping[str, Shape], elements: int) 
     data, result = sizes.get(operation.inputs[0]), sizes.get(operation.outputs[0])
     if data is None or result is None:
         return None
-    if operation.op == "Conv":
+    if operation.op in ("Conv", "ConvInteger"):
         return result[0] * math.prod(result[2:])
     if operation.op == "ConvTranspose":
         return data[0] * math.prod(data[2:])
@@ -80,7 +80,8 @@ def _known_shapes(program: Program) -> dict[str, Shape]:
 
 
 def _multiplies(operation: Operation) -> bool:
-    return not operation.domain and operation.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    names = ("Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger")
+    return not operation.domain and operation.op in names
 
 
 def _origins(program: Program) -> dict[str, str]:

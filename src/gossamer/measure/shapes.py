@@ -64,7 +64,7 @@ def _input_shape(port: Port, chosen: Mapping[str, int], batch: int) -> Shape:
 
 
 def _outputs(operation: Operation, known: Mapping[str, Shape], program: Program) -> list[Shape]:
-    rule = None if operation.domain else _RULES.get(operation.op)
+    rule = _RULES.get(operation.op) if operation.domain in ("", "gossamer") else None
     if rule is None or any(name and name not in known for name in operation.inputs):
         return []
     sizes = [known[name] if name else () for name in operation.inputs]
@@ -235,6 +235,12 @@ def _pad(operation: Operation, sizes: list[Shape], constants: _Constants) -> Sha
     return tuple(n + pads[i] + pads[i + len(sizes[0])] for i, n in enumerate(sizes[0]))
 
 
+def _gather(operation: Operation, sizes: list[Shape], constants: _Constants) -> Shape:
+    data, index = sizes
+    axis = _int(operation, "axis", 0) % len(data)
+    return (*data[:axis], *index, *data[axis + 1 :])
+
+
 def _for(rule: _Rule, operators: str) -> dict[str, _Rule]:
     return dict.fromkeys(operators.split(), rule)
 
@@ -248,10 +254,14 @@ _RULES: dict[str, _Rule] = {
     **_for(_pool, "MaxPool AveragePool"),
     **_for(_global_pool, "GlobalAveragePool GlobalMaxPool"),
     **_for(_reduce, "ReduceMean ReduceSum ReduceMax ReduceMin"),
+    **_for(_same, "Requantize IntegerSoftmax IntegerGelu IntegerLayerNorm"),
     "Conv": _conv,
+    "ConvInteger": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "Gather": _gather,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Transpose": _transpose,

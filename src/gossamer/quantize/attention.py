@@ -45,13 +45,19 @@ def _write_out(graph: Graph, node: Node, values: dict[Node, object]) -> None:
         return made
 
     with graph.graph.inserting_before(node):
-        scores = call(aten.mul.Tensor, call(aten.matmul.default, q, call(aten.transpose.int, k, -2, -1)), scale)
+        scores = call(
+            aten.mul.Tensor, call(aten.matmul.default, q, call(aten.transpose.int, k, -2, -1)), scale
+        )
         if given["is_causal"]:
             rows, columns = (values[n].shape[-2] for n in (q, k))  # type: ignore[attr-defined]
             mask = call(aten.tril.default, call(aten.ones.default, [rows, columns], dtype=torch.bool))
         if isinstance(mask, Node):
             is_bool = mask not in values or values[mask].dtype == torch.bool  # type: ignore[attr-defined]
-            scores = call(aten.where.ScalarOther, mask, scores, _LOWEST) if is_bool else call(aten.add.Tensor, scores, mask)
+            scores = (
+                call(aten.where.ScalarOther, mask, scores, _LOWEST)
+                if is_bool
+                else call(aten.add.Tensor, scores, mask)
+            )
         weights = call(aten.softmax.int, scores, -1)
         weights = _dropped(weights, given["dropout_p"], call)
         result = call(aten.matmul.default, weights, v)

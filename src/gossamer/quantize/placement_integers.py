@@ -16,9 +16,20 @@ from torch.fx import Node
 
 from gossamer.errors import UnsupportedError
 from gossamer.graph import Graph, Layer, module_of, shapes
-from gossamer.graph.modes import arguments
 
-from .placement import ABSENT, CLAMPS, JOINTS, MAPS, MEANS, MOVES, POOLS, PRODUCTS, Place, base_name, cells, operand
+from .placement import (
+    ABSENT,
+    CLAMPS,
+    JOINTS,
+    MAPS,
+    MEANS,
+    MOVES,
+    POOLS,
+    PRODUCTS,
+    Place,
+    base_name,
+    cells,
+)
 from .types import Grid
 
 _WIDE = Grid(-(2**15), 2**15 - 1, symmetric=True)
@@ -34,7 +45,17 @@ _HANDS_ON = (
     MOVES
     | ABSENT
     | _MAXIMA
-    | {"select", "chunk", "split", "split_with_sizes", "unbind", "narrow", "unflatten", "constant_pad_nd", "pad"}
+    | {
+        "select",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unbind",
+        "narrow",
+        "unflatten",
+        "constant_pad_nd",
+        "pad",
+    }
     | {"pixel_shuffle", "pixel_unshuffle", "index_select", "masked_fill", "where", "movedim", "repeat", "mT"}
     | {"channel_shuffle", "view_as", "reshape_as", "expand_as", "alias", "lift_fresh_copy", "to", "_to_copy"}
 )
@@ -63,7 +84,7 @@ class _Everywhere:
         self.layers = {node: layer for layer in quantized for node in layer.nodes}
         self.cells = cells(graph, quantized)
 
-    # --- what there is no form for -----------------------------------------------------------------------------------
+    # --- what there is no form for ------------------------------------------------------------
 
     def require_forms(self) -> None:
         """Raise UnsupportedError where an operator has no integer form."""
@@ -83,7 +104,9 @@ class _Everywhere:
             return "a quotient of two values has no integer form"
         if name in MEANS and name.startswith("adaptive") and any(s != 1 for s in self.values[node].shape[2:]):
             return "adaptive pooling to more than one element has no integer form"
-        known = _TABLES | CLAMPS | POOLS | MEANS | _SOFTMAX | _NORMS | _HANDS_ON | _SUMS | {"gelu", "batch_norm"}
+        known = (
+            _TABLES | CLAMPS | POOLS | MEANS | _SOFTMAX | _NORMS | _HANDS_ON | _SUMS | {"gelu", "batch_norm"}
+        )
         return "" if name in known or not name else "no integer form"
 
     def _no_product(self, node: Node, name: str) -> str:
@@ -94,7 +117,7 @@ class _Everywhere:
             return ""
         return "its weight is not quantized, and nothing may stay in float"
 
-    # --- who reads what ------------------------------------------------------------------------------------------------
+    # --- who reads what ------------------------------------------------------------
 
     def _is_float(self, node: Node) -> bool:
         value = self.values.get(node)
@@ -111,7 +134,9 @@ class _Everywhere:
         found: set[Node] = set()
         for node in self.nodes:
             inputs = node.all_input_nodes
-            if node.op == "get_attr" or (inputs and all(n in found for n in inputs) and base_name(node) != "embedding"):
+            if node.op == "get_attr" or (
+                inputs and all(n in found for n in inputs) and base_name(node) != "embedding"
+            ):
                 found.add(node)
         return found
 
@@ -121,18 +146,28 @@ class _Everywhere:
 
     def _is_sum(self, node: Node) -> bool:
         """Whether it is int32 sums, finer than any quantization."""
-        return node in self.layers and base_name(node) in PRODUCTS or (base_name(node) in _OF_TWO and node in self._products)
+        return (node in self.layers and base_name(node) in PRODUCTS) or (
+            base_name(node) in _OF_TWO and node in self._products
+        )
 
     @cached_property
     def _products(self) -> set[Node]:
-        return {n for n in self.nodes if base_name(n) in _OF_TWO and n not in self.layers and n not in self._constant}
+        return {
+            n
+            for n in self.nodes
+            if base_name(n) in _OF_TWO and n not in self.layers and n not in self._constant
+        }
 
     def _needs(self, value: Node, user: Node) -> set[_Need]:
         """How ``user`` wants ``value``: nothing where it takes it as it is."""
         name = base_name(user)
         if user.op == "output":
             return set() if self._is_sum(value) or base_name(value) in _SOFTMAX else {_Need.WIDE}
-        if user in self.layers or user in self._products or name in _TABLES | POOLS | MEANS | {"gelu", "batch_norm"}:
+        if (
+            user in self.layers
+            or user in self._products
+            or name in _TABLES | POOLS | MEANS | {"gelu", "batch_norm"}
+        ):
             return {_Need.BYTES} if user.op != "call_function" or value in self._float_inputs(user) else set()
         if name in _SOFTMAX | _NORMS:
             return {_Need.WIDE}
@@ -140,7 +175,7 @@ class _Everywhere:
             return {_Need.BYTES}
         if name in _SUMS - {"cat"} and not self._scales(user):
             return {_Need.BYTES if user in self.cells else _Need.WIDE}
-        if name in _HANDS_ON | CLAMPS | _SUMS or user.op == "call_function" and not name:
+        if name in _HANDS_ON | CLAMPS | _SUMS or (user.op == "call_function" and not name):
             return self._wanted(user) if self._makes_float(user) else set()
         return set()
 
@@ -164,7 +199,7 @@ class _Everywhere:
         makes_sums = value in self.layers or base_name(value) in (_SUMS - {"cat"}) | {"batch_norm"}
         return base_name(reader) in CLAMPS and makes_sums
 
-    # --- the places ----------------------------------------------------------------------------------------------------
+    # --- the places ------------------------------------------------------------
 
     def places(self) -> Iterator[Place]:
         """Every place, in order of execution."""

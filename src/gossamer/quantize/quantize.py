@@ -11,8 +11,6 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch.fx import Node
-
 from gossamer.errors import RecipeError
 from gossamer.graph import (
     Graph,

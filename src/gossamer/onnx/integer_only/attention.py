@@ -6,10 +6,12 @@ import numpy as np
 
 from gossamer.numerics import integers
 
-from .conversion import DOMAIN, Conversion
+from .conversion import Conversion
 from .values import INT32, Grid, Scaled
 
-_FRACTION_BITS = 15  # of normalized elements, and of the weights they are multiplied by: the product fits int32
+_FRACTION_BITS = (
+    15  # of normalized elements, and of the weights they are multiplied by: the product fits int32
+)
 SOFTMAX_SCALES, _GELU_SCALES = (5e-5, 0.25), (0.004, 0.5)
 
 
@@ -31,7 +33,7 @@ def softmax(c: Conversion) -> None:
     constants = integers.Exponential.of(float(x.scale))
     axis = int(c.at.attributes.get("axis", -1))  # type: ignore[arg-type]
     numbers = {"ln2": constants.ln2, "b": constants.b, "c": constants.c}
-    made = c.emit("IntegerSoftmax", [x.name], domain=DOMAIN, axis=axis, bits=8, **numbers)
+    made = c.emit("IntegerSoftmax", [x.name], {**numbers, "axis": axis, "bits": 8})
     c.give(Scaled(made, "uint8", np.asarray(2.0**-8)))
 
 
@@ -40,7 +42,7 @@ def gelu(c: Conversion) -> None:
     x = within(c, c.scaled(0, plain=True), _GELU_SCALES)
     constants = integers.Gelu.of(float(x.scale))
     inputs = [x.name, c.point(x.zero, x.dtype)]
-    made = c.emit("IntegerGelu", inputs, domain=DOMAIN, b=constants.b, c=constants.c)
+    made = c.emit("IntegerGelu", inputs, {"b": constants.b, "c": constants.c})
     c.give(Scaled(made, "int32", np.asarray(constants.output_scale), is_sum=True))
 
 
@@ -60,5 +62,5 @@ def layer_norm(c: Conversion) -> None:
     if bias is not None:
         steps = np.clip(np.rint(bias / scale), -(2**30), 2**30)
         held.append(c.hold(steps.astype(np.int32), c.input(2) + ".ints"))
-    made = c.emit("IntegerLayerNorm", [x.name, *held], domain=DOMAIN, fraction_bits=_FRACTION_BITS)
+    made = c.emit("IntegerLayerNorm", [x.name, *held], {"fraction_bits": _FRACTION_BITS})
     c.give(Scaled(made, "int32", np.asarray(scale), is_sum=True))

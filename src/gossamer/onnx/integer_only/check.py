@@ -6,8 +6,23 @@ from gossamer.artifact.program import Operation, Program
 from gossamer.errors import GraphError
 from gossamer.weights import dtype
 
-_FLOAT_TYPES = (1, 10, 11, 16, *range(17, 21), 23, 24)  # of TensorProto: float, float16, double, bfloat16, float8 ...
-_MAKES = ("DequantizeLinear", "DynamicQuantizeLinear", "EyeLike", "RandomNormal", "RandomUniform", "Multinomial")
+_FLOAT_TYPES = (
+    1,
+    10,
+    11,
+    16,
+    *range(17, 21),
+    23,
+    24,
+)  # of TensorProto: float, float16, double, bfloat16, float8 ...
+_MAKES = (
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "EyeLike",
+    "RandomNormal",
+    "RandomUniform",
+    "Multinomial",
+)
 
 
 def float_operations(program: Program) -> list[str]:
@@ -20,7 +35,9 @@ def float_operations(program: Program) -> list[str]:
     inputs, outputs = {p.name for p in program.inputs}, {p.name for p in program.outputs}
     found = []
     for operation in program.operations:
-        reads = [name for name in operation.inputs if name in floats]
+        reads = [
+            name for name in operation.inputs if name in floats and operation.op not in ("Shape", "Size")
+        ]
         makes = _makes_floats(operation, reads)
         if makes:
             floats.update(operation.outputs)
@@ -46,10 +63,19 @@ def _makes_floats(operation: Operation, reads: list[str]) -> bool:
         value = operation.attributes.get("value")
         to = operation.attributes.get("to", operation.attributes.get("dtype"))
         named = any(key.startswith("value_float") for key in operation.attributes)
-        kind = getattr(getattr(value, "dtype", None), "kind", "f" if operation.op == "ConstantOfShape" else "")
+        kind = getattr(
+            getattr(value, "dtype", None), "kind", "f" if operation.op == "ConstantOfShape" else ""
+        )
         return operation.op in _MAKES or to in _FLOAT_TYPES or kind == "f" or named
-    makes_others = operation.op in ("Shape", "Size", "ArgMax", "ArgMin", "Less", "Greater", "Equal", "IsNaN", "IsInf")
-    return bool(reads) and not makes_others
+    return bool(reads) and operation.op not in (
+        "ArgMax",
+        "ArgMin",
+        "Less",
+        "Greater",
+        "Equal",
+        "IsNaN",
+        "IsInf",
+    )
 
 
 def _is_float(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,10 @@ from gossamer.errors import UnsupportedError
 from gossamer.numerics import integers
 from gossamer.weights import Dense, Weight, dtype, shape
 
-from .values import BYTES, INT32, Grid, Ints, Pointwise, Reals, Scaled, Value
+from .values import BYTES, INT32, Grid, Pointwise, Reals, Scaled, Value
 
 DOMAIN = "gossamer"
+_OWN = ("Requantize", "IntegerSoftmax", "IntegerGelu", "IntegerLayerNorm")  # its operators
 _SUM_BITS = 12  # that sums of bytes are finer than their result
 
 
@@ -26,6 +28,9 @@ class Conversion:
     def __init__(self, program: Program, ports: Mapping[str, Port]) -> None:
         self.program, self.ports = program, ports
         self.values: dict[str, Value] = {}
+        # Floats at the border: an input of the Program, or one that is clamped before it is quantized.
+        self.entering = {port.name: (port.name, -math.inf, math.inf) for port in program.inputs}
+        self.given = dict(program.weights)  # and those that were only transposed
         self.weights: dict[str, Weight] = dict(program.weights)
         self.operations: list[Operation] = []
         self.constants: dict[tuple[str, str, tuple[int, ...], bytes], str] = {}
@@ -111,7 +116,7 @@ class Conversion:
         scale, zero = (h.values if isinstance(h, Dense) else None for h in held)
         if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             raise self.refuse("a quantization whose scale and zero point are not one constant each")
-        info = np.iinfo(zero.dtype)
+        info = np.iinfo(zero.dtype.name)
         held_as = zero.dtype.name if zero.dtype.name in BYTES else "int32"
         return Grid(float(scale.reshape(())), int(zero.reshape(())), held_as, int(info.min), int(info.max))
 
@@ -138,15 +143,15 @@ class Conversion:
         self,
         op: str,
         inputs: Sequence[str],
+        attributes: Mapping[str, Attribute] | None = None,
         output: str = "",
-        domain: str = "",
-        **attributes: Attribute,
     ) -> str:
         """Write an operation; the name of its output, a new one unless given."""
         made = output or self.fresh(f"{self.at.outputs[0]}.{op}")
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
-        self.operations.append(Operation(op, tuple(inputs), (made,), attributes, self.at.name, domain))
+        domain = DOMAIN if op in _OWN else ""
+        self.operations.append(Operation(op, tuple(inputs), (made,), attributes or {}, self.at.name, domain))
         return made
 
     def rename(self, old: str, new: str) -> None:
@@ -183,9 +188,19 @@ class Conversion:
             attributes["high"] = high
         if ratio.size > 1:
             attributes["axis"] = x.axis if axis is None else axis
-        zero = "" if grid.dtype == "int32" and not grid.zero else self.hold(np.asarray(grid.zero, grid.dtype), "zero_point")
-        inputs = [x.name, self.hold(m, "multiplier"), self.hold(n, "shift"), zero, self.point(x.zero, x.dtype)]
-        return self.emit("Requantize", inputs, output, DOMAIN, **attributes)
+        zero = (
+            ""
+            if grid.dtype == "int32" and not grid.zero
+            else self.hold(np.asarray(grid.zero, grid.dtype), "zero_point")
+        )
+        inputs = [
+            x.name,
+            self.hold(m, "multiplier"),
+            self.hold(n, "shift"),
+            zero,
+            self.point(x.zero, x.dtype),
+        ]
+        return self.emit("Requantize", inputs, attributes, output)
 
     def _is_already(self, x: Scaled, grid: Grid, ratio: Reals) -> bool:
         same = x.dtype == grid.dtype and x.zero == grid.zero and bool((ratio == 1).all())

@@ -33,6 +33,9 @@ _OPERATORS: dict[str, Callable[[Conversion], None]] = {
     "Softmax": attention.softmax,
     "Gelu": attention.gelu,
     "LayerNormalization": attention.layer_norm,
+    "Transpose": moves.transposed,
+    "Shape": moves.measured,
+    "Size": moves.measured,
     "Identity": moves.same,
     "Pad": moves.padded,
     "Where": moves.chosen,
@@ -40,7 +43,7 @@ _OPERATORS: dict[str, Callable[[Conversion], None]] = {
     "Expand": moves.expanded,
     **dict.fromkeys(
         (
-            *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Tile"),
+            *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Tile"),
             *("DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND"),
         ),
         moves.moved,
@@ -48,7 +51,19 @@ _OPERATORS: dict[str, Callable[[Conversion], None]] = {
     **dict.fromkeys(
         (
             *("Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu", "LeakyRelu", "PRelu", "Selu", "Celu"),
-            *("Softplus", "Softsign", "Mish", "Swish", "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Pow"),
+            *(
+                "Softplus",
+                "Softsign",
+                "Mish",
+                "Swish",
+                "Abs",
+                "Neg",
+                "Exp",
+                "Log",
+                "Sqrt",
+                "Reciprocal",
+                "Pow",
+            ),
             *("Erf", "Sin", "Cos", "Atan", "Floor", "Ceil", "Round", "Sign", "ThresholdedRelu"),
         ),
         pointwise.function,
@@ -72,7 +87,9 @@ def convert(program: Program) -> Program:
         for name in outputs.intersection(operation.outputs):
             _leave(c, name)
     converted = without_dead(
-        replace(program, operations=tuple(c.operations), weights=c.weights, opsets={**program.opsets, DOMAIN: 1})
+        replace(
+            program, operations=tuple(c.operations), weights=c.weights, opsets={**program.opsets, DOMAIN: 1}
+        )
     )
     check_integer(converted)
     return converted
@@ -91,22 +108,28 @@ def _convert(c: Conversion, operation: Operation) -> None:
     elif operation.op in _OPERATORS:
         _OPERATORS[operation.op](c)
     else:
-        raise c.refuse("it has no form in integers; leave Quantize's integer_only out, or write it with other operators")
+        raise c.refuse(
+            "it has no form in integers; leave Quantize's integer_only out, or write it with other operators"
+        )
 
 
 def _computes_floats(c: Conversion, operation: Operation) -> bool:
-    return any(name in c.values or c.is_float(name) for name in (*operation.inputs, *operation.outputs) if name)
+    return any(
+        name in c.values or c.is_float(name) for name in (*operation.inputs, *operation.outputs) if name
+    )
 
 
 def _quantize(c: Conversion, operation: Operation) -> None:
     """At the border: as it is. Else a Requantize, a table, or nothing."""
     grid = c.grid(operation)
     name = operation.inputs[0]
-    if name in {port.name for port in c.program.inputs}:
+    if name in c.entering:
         if grid.dtype not in BYTES:
             raise c.refuse("an input in more than 8 bits")
-        c.operations.append(operation)
-        c.give(Scaled(operation.outputs[0], grid.dtype, np.asarray(grid.scale), grid.zero))
+        entering, low, high = c.entering[name]
+        c.operations.append(replace(operation, inputs=(entering, *operation.inputs[1:])))
+        x = Scaled(operation.outputs[0], grid.dtype, np.asarray(grid.scale), grid.zero)
+        c.give(c.clamped(x.clamped(low, high)) if np.isfinite([low, high]).any() else x)
         return
     value = c.values.get(name)
     if isinstance(value, Pointwise):
@@ -131,4 +154,4 @@ def _leave(c: Conversion, name: str) -> None:
     if made == name:  # the operation that made the integers wrote the output's name
         made = c.fresh(f"{name}.ints")
         c.rename(name, made)
-    c.emit("DequantizeLinear", [made, scale, zero], name, **attributes)
+    c.emit("DequantizeLinear", [made, scale, zero], attributes, name)

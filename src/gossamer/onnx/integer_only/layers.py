@@ -58,15 +58,19 @@ def _(weight: Sparse) -> Integers | None:
 
 def _weight(c: Conversion, i: int, output_axis: int) -> Integers:
     """Input ``i`` as integers with a scale for each output, or one."""
-    weight = c.program.weights.get(c.input(i))
+    weight = c.given.get(c.input(i))
     found = None if weight is None else integers_of(weight)
     if found is None:
         kind = "no weight" if weight is None else f"of {type(weight).__name__} values"
         if isinstance(weight, Quantized):
             kind = "quantized in groups or to more than 8 bits"
-        raise c.refuse(f"its weight {c.input(i)!r} is {kind}; one int8 scale a tensor or output channel is due")
+        raise c.refuse(
+            f"its weight {c.input(i)!r} is {kind}; one int8 scale a tensor or output channel is due"
+        )
     if found.axis not in (None, output_axis):
-        raise c.refuse(f"the scales of {c.input(i)!r} lie along its axis {found.axis}, not its outputs' {output_axis}")
+        raise c.refuse(
+            f"the scales of {c.input(i)!r} lie along its axis {found.axis}, not its outputs' {output_axis}"
+        )
     return found
 
 
@@ -76,7 +80,7 @@ def convolution(c: Conversion) -> None:
     rank = w.q.ndim
     scale, w, bias = _bias(c, x, w, c.constant(2), w.q.shape[0])
     inputs = [x.name, c.hold(w.q, c.input(1) + ".ints"), *_points(c, x, w)]
-    sums = c.emit("ConvInteger", inputs, **{k: v for k, v in c.at.attributes.items() if k in _WINDOW})
+    sums = c.emit("ConvInteger", inputs, {k: v for k, v in c.at.attributes.items() if k in _WINDOW})
     if bias is not None:
         sums = c.emit("Add", [sums, c.hold(bias.reshape(-1, *(1,) * (rank - 2)), c.input(2) + ".ints")])
     c.give(Scaled(sums, "int32", scale, is_sum=True))
@@ -94,10 +98,10 @@ def gemm(c: Conversion) -> None:
 
 def matmul(c: Conversion) -> None:
     """MatMul: of a weight, or of two activations."""
-    if c.input(1) in c.program.weights:
-        product(c, _weight(c, 1, len(shape_of(c.program.weights[c.input(1)])) - 1), None)
+    if c.input(1) in c.given:
+        product(c, _weight(c, 1, len(shape_of(c.given[c.input(1)])) - 1), None)
         return
-    if c.input(0) in c.program.weights:
+    if c.input(0) in c.given:
         raise c.refuse("a weight that is multiplied from the left; write x @ W")
     a, b = c.scaled(0, bytes_only=True, plain=True), c.scaled(1, bytes_only=True, plain=True)
     inputs = [a.name, b.name, c.point(a.zero, a.dtype), c.point(b.zero, b.dtype)]
@@ -149,14 +153,14 @@ def _bias(
 
 def gather(c: Conversion) -> None:
     """Gather: of an embedding's bytes by ids; of activations, elements moved."""
-    weight = c.program.weights.get(c.input(0))
+    weight = c.given.get(c.input(0))
     if weight is None or integers_of(weight) is None:
         moved(c)
         return
     w = _weight(c, 0, -1)  # one scale: rows of their own scales have none in common
     if w.zero.any():
         raise c.refuse("an embedding whose zero point is not 0")
-    name = c.emit("Gather", [c.hold(w.q, c.input(0) + ".ints"), c.input(1)], **c.at.attributes)
+    name = c.emit("Gather", [c.hold(w.q, c.input(0) + ".ints"), c.input(1)], c.at.attributes)
     c.give(Scaled(name, w.q.dtype.name, w.scale))
 
 

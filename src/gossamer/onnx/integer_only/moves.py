@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from gossamer.artifact.program import Operation
+from gossamer.weights import shape, transpose
 
 from .attention import SOFTMAX_SCALES, within
 from .conversion import Conversion
-from .values import BYTES, Grid, Scaled
+from .values import BYTES, Grid, Pointwise, Scaled
 
 _LOWEST = -(2**30)  # what stands for minus infinity: a mask in front of a softmax
 
@@ -22,6 +23,23 @@ def moved(c: Conversion) -> None:
     for i, name in enumerate(c.at.outputs):
         if name:
             c.give(replace(x, name=name), i)
+
+
+def transposed(c: Conversion) -> None:
+    """Transpose: of a weight, which is then stored so; else the elements moved."""
+    weight = c.given.get(c.input(0))
+    if weight is None:
+        moved(c)
+        return
+    order = c.at.attributes.get("perm", tuple(reversed(range(len(shape(weight))))))
+    c.given[c.at.outputs[0]] = transpose(weight, order)  # type: ignore[arg-type]
+
+
+def measured(c: Conversion) -> None:
+    """Shape and Size: of the integers, or of an input of the network."""
+    value = c.values.get(c.input(0))
+    name = value.source.name if isinstance(value, Pointwise) else value.name if value else c.input(0)
+    c.operations.append(replace(c.at, inputs=(name,)))
 
 
 def same(c: Conversion) -> None:
@@ -91,7 +109,7 @@ def concatenated(c: Conversion) -> None:
             parts.append(c.hold(grid.nearest(constant), name + ".ints"))
         else:
             parts.append(c.requantized(c.scaled(i), grid))
-    made = c.emit("Concat", parts, **c.at.attributes)
+    made = c.emit("Concat", parts, c.at.attributes)
     c.give(Scaled(made, grid.dtype, np.asarray(grid.scale), grid.zero))
 
 

@@ -33,7 +33,9 @@ def of_two(c: Conversion) -> bool:
     """The operator on two functions of the same byte."""
     a, b = _pointwise(c, 0), _pointwise(c, 1)
     if a.source.name != b.source.name:
-        raise c.refuse("of two functions of one element that are not quantized: nothing behind them has a range")
+        raise c.refuse(
+            "of two functions of one element that are not quantized: nothing behind them has a range"
+        )
     return _apply(c, a, {0: a.reals.astype(np.float32), 1: b.reals.astype(np.float32)})
 
 
@@ -57,13 +59,18 @@ def _pointwise(c: Conversion, i: int) -> Pointwise:
 
 def table(c: Conversion, value: Pointwise, grid: Grid) -> Scaled:
     """The bytes looked up: Gather, for which a negative byte counts from the table's end."""
-    index = c.emit("Cast", [value.source.name], to=_INT32_TYPE)
-    made = c.emit("Gather", [c.hold(grid.nearest(value.reals), "table"), index], axis=0)
+    index = c.emit("Cast", [value.source.name], {"to": _INT32_TYPE})
+    made = c.emit("Gather", [c.hold(grid.nearest(value.reals), "table"), index], {"axis": 0})
     return Scaled(made, grid.dtype, np.asarray(grid.scale), grid.zero)
 
 
 def clamp(c: Conversion) -> None:
     """Relu, Clip, Max and Min with constants: the saturation of the requantization that follows."""
+    if c.input(0) in c.entering:
+        name, low, high = c.entering[c.input(0)]
+        least, most = _bounds(c)
+        c.entering[c.at.outputs[0]] = (name, max(low, least), min(high, most))
+        return
     value = c.values.get(c.input(0) if c.input(0) in c.values else c.input(1))
     if isinstance(value, Pointwise):
         function(c)
@@ -80,7 +87,11 @@ def _bounds(c: Conversion) -> tuple[float, float]:
         return 0.0, np.inf
     places = {"Clip": (1, 2), "Max": (0, 1), "Min": (0, 1)}[c.at.op]
     found = [c.constant(i) if c.input(i) and c.input(i) not in c.values else None for i in places]
-    missing = [i for i, f in zip(places, found, strict=True) if f is None and c.input(i) and c.input(i) not in c.values]
+    missing = [
+        i
+        for i, f in zip(places, found, strict=True)
+        if f is None and c.input(i) and c.input(i) not in c.values
+    ]
     if missing or any(f is not None and f.size != 1 for f in found):
         raise c.refuse("bounds that are not one constant each")
     numbers = [None if f is None else float(f.reshape(-1)[0]) for f in found]
@@ -88,5 +99,3 @@ def _bounds(c: Conversion) -> tuple[float, float]:
         return (-np.inf if numbers[0] is None else numbers[0]), (np.inf if numbers[1] is None else numbers[1])
     bound = next(n for n in numbers if n is not None)
     return (bound, np.inf) if c.at.op == "Max" else (-np.inf, bound)
-
-

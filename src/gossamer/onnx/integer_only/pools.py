@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,14 +28,18 @@ def average_pool(c: Conversion) -> None:
     assert isinstance(kernel, tuple)
     pads = given.get("pads", ())
     if given.get("ceil_mode") or (np.any(pads) and not given.get("count_include_pad")):  # type: ignore[arg-type]
-        raise c.refuse("averages of windows that are cut off at the edge: use count_include_pad=True and ceil_mode=False")
+        raise c.refuse(
+            "averages of windows that are cut off at the edge: use count_include_pad=True and ceil_mode=False"
+        )
     channels = c.sizes(c.input(0))[1]
     if not isinstance(channels, int):
         raise c.refuse("a number of channels that is not known")
     ones = c.hold(np.ones((channels, 1, *kernel), np.int8), "ones")
-    kept = {k: v for k, v in given.items() if k in ("auto_pad", "dilations", "kernel_shape", "pads", "strides")}
-    sums = c.emit("ConvInteger", [x.name, ones, c.point(x.zero, x.dtype)], group=channels, **kept)
-    c.give(Scaled(sums, "int32", x.scale / int(np.prod(kernel)), is_sum=True))
+    kept = {
+        k: v for k, v in given.items() if k in ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
+    }
+    sums = c.emit("ConvInteger", [x.name, ones, c.point(x.zero, x.dtype)], {**kept, "group": channels})
+    c.give(Scaled(sums, "int32", x.scale / math.prod(map(int, kernel)), is_sum=True))
 
 
 def mean(c: Conversion) -> None:
@@ -51,9 +56,9 @@ def mean(c: Conversion) -> None:
     most = 255 if x.dtype in ("uint8", "int8") else 2**15
     if x.is_sum or count * most >= 2**31:
         raise c.refuse(f"over {count} elements: the sum may leave int32")
-    wide = x.name if x.dtype == "int32" else c.emit("Cast", [x.name], to=_INT32_TYPE)
+    wide = x.name if x.dtype == "int32" else c.emit("Cast", [x.name], {"to": _INT32_TYPE})
     keep = int(c.at.attributes.get("keepdims", 1))  # type: ignore[arg-type]
-    made = c.emit("ReduceSum", [wide, c.hold(np.array(axes, np.int64), "axes")], keepdims=keep)
+    made = c.emit("ReduceSum", [wide, c.hold(np.array(axes, np.int64), "axes")], {"keepdims": keep})
     scale = x.scale if c.at.op == "ReduceSum" else x.scale / count
     c.give(Scaled(made, "int32", scale, x.zero * count))
 

@@ -23,11 +23,13 @@ Array = npt.NDArray[np.generic]
 def run(program: Program, **inputs: Array) -> dict[str, Array]:
     """Every output of ``program`` by name, for inputs by name, as the Engine gives them.
 
-    Raises InputError for inputs that are missing, UnsupportedError for operators that integer-only Programs do not have.
+    Raises InputError for inputs that are missing, UnsupportedError for operators that such Programs do not have.
     """
     missing = [port.name for port in program.inputs if port.name not in inputs]
     if missing:
-        raise InputError(f"inputs {missing} are missing; the Program takes {[p.name for p in program.inputs]}")
+        raise InputError(
+            f"inputs {missing} are missing; the Program takes {[p.name for p in program.inputs]}"
+        )
     values: dict[str, Array] = {name: decode(weight) for name, weight in program.weights.items()}
     values |= {port.name: np.asarray(inputs[port.name]) for port in program.inputs}
     for operation in program.operations:
@@ -43,7 +45,9 @@ def _results(operation: Operation, given: list[Array | None], program: Program) 
     named = {n: Dense(np.asarray(v)) for n, v in zip(operation.inputs, given, strict=True) if v is not None}
     found = fold(operation, named, program.opsets)
     if found is None or operation.domain:
-        raise UnsupportedError(f"operator {operation.op} of {operation.name or operation.outputs[0]}: the reference lacks it")
+        raise UnsupportedError(
+            f"operator {operation.op} of {operation.name or operation.outputs[0]}: the reference lacks it"
+        )
     return [each.values for each in found]
 
 
@@ -77,7 +81,9 @@ def _requantize(operation: Operation, x: Array, m: Array, n: Array, zero: Array 
     return integers.requantize(x, m, n, *points, axis=axis, dtype=dtype, bounds=bounds)  # type: ignore[arg-type]
 
 
-def _matmul(operation: Operation, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Array:
+def _matmul(
+    operation: Operation, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None
+) -> Array:
     del operation
     left, right = (_ints(a) - _ints(a_zero)).astype(np.float64), (_ints(b) - _ints(b_zero)).astype(np.float64)
     return _int32(left @ right)
@@ -164,7 +170,11 @@ def _max_pool(operation: Operation, x: Array) -> Array:
     least = np.iinfo(x.dtype).min
     padded = np.pad(x, ((0, 0), (0, 0), *pads), constant_values=least)
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, tuple(range(2, 2 + rank)))
-    steps = (slice(None),) * 2 + tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilations)
+    steps = (
+        (slice(None),) * 2
+        + tuple(slice(None, None, s) for s in strides)
+        + tuple(slice(None, None, d) for d in dilations)
+    )
     return np.asarray(windows[steps].max(tuple(range(-rank, 0))))
 
 
@@ -190,7 +200,13 @@ _FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "MaxPool": _max_pool,
     "ReduceSum": _reduce_sum,
     "Gather": _gather,
-    "Add": lambda operation, a, b: np.asarray((_ints(a) + _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a + b,
-    "Sub": lambda operation, a, b: np.asarray((_ints(a) - _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a - b,
-    "Mul": lambda operation, a, b: np.asarray((_ints(a) * _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a * b,
+    "Add": lambda operation, a, b: (
+        np.asarray((_ints(a) + _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a + b
+    ),
+    "Sub": lambda operation, a, b: (
+        np.asarray((_ints(a) - _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a - b
+    ),
+    "Mul": lambda operation, a, b: (
+        np.asarray((_ints(a) * _ints(b)).astype(np.int32)) if a.dtype == np.int32 else a * b
+    ),
 }

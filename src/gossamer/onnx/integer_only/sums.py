@@ -1,4 +1,4 @@
-"""Sums and products of values: brought to one finer scale and added (Jacob et al. 2018, appendix A.2), or multiplied."""
+"""Sums and products of values: at one finer scale added (Jacob et al. 2018, appendix A.2), or multiplied."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def _bias(c: Conversion, x: Scaled, constant: Reals, at: int) -> None:
     """A constant added to the sums of a product, in their steps."""
     steps = np.rint(constant / x.scale)
     if np.abs(steps).max(initial=0) > 2**30:
-        raise c.refuse("a bias beyond int32 in the steps of the sums it is added to; quantize their input in more steps")
+        raise c.refuse(
+            "a bias beyond int32 in the steps of the sums it is added to; quantize their input in more steps"
+        )
     names = [x.name, c.hold(steps.astype(np.int32), "bias")]
     if c.at.op == "Sub" and at == 1:
         raise c.refuse("a constant less the sums of a product that are not quantized")

@@ -37,8 +37,8 @@ class Grid:
 class Scaled:
     """Integers ``name`` of the Program: ``scale (q - zero)``, clamped to ``least`` .. ``most``.
 
-    ``scale``: one number, or one for each index along ``axis``. ``is_sum``: the int32 sums of a product, whose steps are
-    so fine that a bias is rounded to them. The clamp is a ReLU's that waits for the requantization behind it.
+    ``scale``: one number, or one for each index along ``axis``. ``is_sum``: int32 sums in steps so fine that a
+    bias is rounded to them. The clamp is a ReLU's that waits for the requantization behind it.
     """
 
     name: str
