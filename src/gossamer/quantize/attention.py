@@ -76,8 +76,10 @@ def _dropped(weights: Node, p: object, call: Callable[..., Node]) -> Node:
 
 def _choose_masked(graph: Graph, node: Node) -> None:
     """``x + where(keep, 0, lowest)`` as ``where(keep, x, lowest)``: no range has to hold both."""
-    for x, mask in (node.args[:2], reversed(node.args[:2])):
-        keep = _kept(graph, mask) if isinstance(x, Node) and isinstance(mask, Node) else None
+    for x, mask in (node.args[:2], node.args[1::-1]):
+        if not isinstance(x, Node) or not isinstance(mask, Node):
+            return
+        keep = _kept(graph, mask)
         if keep is None:
             continue
         with graph.graph.inserting_before(node):
@@ -104,4 +106,4 @@ def _is_zero(graph: Graph, node: Node) -> bool:
     if node.op == "get_attr":
         found = original(graph, str(node.target))
         return isinstance(found, torch.Tensor) and not bool(found.any())
-    return operator_name(node) in _ZEROS or (operator_name(node) == "full" and node.args[1] == 0)
+    return operator_name(node) in _ZEROS or bool(operator_name(node) == "full" and node.args[1] == 0)

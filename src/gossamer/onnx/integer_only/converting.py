@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gossamer.artifact.program import Operation, Program
+from gossamer.artifact.program import Attribute, Operation, Program
 
 from .. import values as known
 from ..simplifying import without_dead
@@ -149,7 +149,7 @@ def _leave(c: Conversion, name: str) -> None:
     x = c.clamped(value) if value.is_clamped else value
     scale = c.hold(x.scale.astype(np.float32).reshape(() if x.is_one else -1), "scale")
     zero = c.hold(np.asarray(x.zero, x.dtype), "zero_point") if x.zero else ""
-    attributes = {} if x.is_one else {"axis": x.axis}
+    attributes: dict[str, Attribute] = {} if x.is_one else {"axis": x.axis}
     made = x.name
     if made == name:  # the operation that made the integers wrote the output's name
         made = c.fresh(f"{name}.ints")

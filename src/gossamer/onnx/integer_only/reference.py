@@ -6,6 +6,7 @@ Products are computed in float64, whose 53 bits hold every int32 sum exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from gossamer.weights import Dense, decode
 
 from ..folding import fold
 
-Array = npt.NDArray[np.generic]
+Array: TypeAlias = npt.NDArray[Any]
 
 
 def run(program: Program, **inputs: Array) -> dict[str, Array]:
@@ -51,7 +52,7 @@ def _results(operation: Operation, given: list[Array | None], program: Program) 
     return [each.values for each in found]
 
 
-def _ints(value: Array | None) -> Array:
+def _ints(value: Array | None) -> npt.NDArray[np.int64]:
     """Zero where it is absent; else with its zero dimension kept."""
     return np.zeros((), np.int64) if value is None else value.astype(np.int64)
 
@@ -118,7 +119,7 @@ def _convolution(operation: Operation, x: Array, w: Array, x_zero: Array | None 
 
 
 def _per_axis(value: object, rank: int) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) and value else (1,) * rank
+    return tuple(int(each) for each in value) if isinstance(value, tuple) and value else (1,) * rank
 
 
 def _pads(operation: Operation, sizes: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...],
@@ -156,9 +157,8 @@ def _layer_norm(operation: Operation, x: Array, weight: Array, bias: Array | Non
 
 
 def _max_pool(operation: Operation, x: Array) -> Array:
-    given, kernel = operation.attributes, operation.attributes["kernel_shape"]
-    assert isinstance(kernel, tuple)
-    rank = len(kernel)
+    given, rank = operation.attributes, x.ndim - 2
+    kernel = _per_axis(given["kernel_shape"], rank)
     strides, dilations = (_per_axis(given.get(name), rank) for name in ("strides", "dilations"))
     pads = _pads(operation, x.shape[2:], kernel, strides, dilations)
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]

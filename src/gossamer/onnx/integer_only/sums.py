@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,6 @@ def _is_pointwise(c: Conversion) -> bool:
     return of_two(c) if None not in values else of_constant(c)
 
 
-def _reads_twice(values: list[object]) -> bool:
+def _reads_twice(values: Sequence[object]) -> bool:
     a, b = values[0], values[1]
     return isinstance(a, Scaled) and isinstance(b, Scaled) and a.name == b.name and a.dtype in BYTES
