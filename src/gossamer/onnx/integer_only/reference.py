@@ -143,17 +143,17 @@ def _int32(y: npt.NDArray[np.float64]) -> Array:
 def _softmax(operation: Operation, x: Array) -> Array:
     given = {name: int(operation.attributes[name]) for name in ("ln2", "b", "c")}  # type: ignore[arg-type]
     axis, bits = (int(operation.attributes.get(k, d)) for k, d in (("axis", -1), ("bits", 8)))  # type: ignore[arg-type]
-    return integers.softmax(x, integers.Exponential(**given), axis=axis, bits=bits)  # type: ignore[arg-type]
+    return integers.softmax(x, integers.Exponential(**given), axis=axis, bits=bits)
 
 
 def _gelu(operation: Operation, x: Array, x_zero: Array | None = None) -> Array:
     b, c = (int(operation.attributes[name]) for name in ("b", "c"))  # type: ignore[arg-type]
-    return integers.gelu(x, integers.Gelu(b, c, 1.0), int(_ints(x_zero).reshape(())))  # type: ignore[arg-type]
+    return integers.gelu(x, integers.Gelu(b, c, 1.0), int(_ints(x_zero).reshape(())))
 
 
 def _layer_norm(operation: Operation, x: Array, weight: Array, bias: Array | None = None) -> Array:
     bits = int(operation.attributes["fraction_bits"])  # type: ignore[arg-type]
-    return integers.layer_norm(x, weight, bias, fraction_bits=bits)  # type: ignore[arg-type]
+    return integers.layer_norm(x, weight, bias, fraction_bits=bits)
 
 
 def _max_pool(operation: Operation, x: Array) -> Array:
