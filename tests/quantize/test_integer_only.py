@@ -188,7 +188,7 @@ def test_an_encoder_is_bit_exact(attention):
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.cell = nn.Linear(4, 4), nn.LSTM(4, 4)
+        self.first, self.cell = nn.Linear(4, 4), nn.LSTM(4, 4, batch_first=True)
 
     def forward(self, x):
         return self.cell(self.first(x))[0]

@@ -58,9 +58,9 @@ def layer_norm(c: Conversion) -> None:
     features = weight.size
     step = float(np.abs(weight).max()) / 2**_FRACTION_BITS or 1.0
     scale = integers.layer_norm_scale(features, _FRACTION_BITS, step)
-    held = [c.hold(np.rint(weight / step).astype(np.int32), c.input(1) + ".ints")]
+    held = [c.replaced(np.rint(weight / step).astype(np.int32), c.input(1))]
     if bias is not None:
         steps = np.clip(np.rint(bias / scale), -(2**30), 2**30)
-        held.append(c.hold(steps.astype(np.int32), c.input(2) + ".ints"))
+        held.append(c.replaced(steps.astype(np.int32), c.input(2)))
     made = c.emit("IntegerLayerNorm", [x.name, *held], {"fraction_bits": _FRACTION_BITS})
     c.give(Scaled(made, "int32", np.asarray(scale), is_sum=True))

@@ -139,6 +139,16 @@ class Conversion:
             self.weights[self.constants[key]] = Dense(values)
         return self.constants[key]
 
+    def replaced(self, values: npt.NDArray[np.generic], name: str) -> str:
+        """The name of the integers of a layer's weight: its own, for the first form in which it is used."""
+        old = self.weights.get(name)
+        key = (name, values.dtype.str, values.shape, values.tobytes())
+        if old is None or old is not self.program.weights.get(name):
+            return self.hold(values, name)
+        self.constants[key] = name
+        self.weights[name] = Dense(np.asarray(values, order="C"))
+        return name
+
     def emit(
         self,
         op: str,

@@ -79,10 +79,10 @@ def convolution(c: Conversion) -> None:
     x, w = c.scaled(0, bytes_only=True, plain=True), _weight(c, 1, 0)
     rank = w.q.ndim
     scale, w, bias = _bias(c, x, w, c.constant(2), w.q.shape[0])
-    inputs = [x.name, c.hold(w.q, c.input(1) + ".ints"), *_points(c, x, w)]
+    inputs = [x.name, c.replaced(w.q, c.input(1)), *_points(c, x, w)]
     sums = c.emit("ConvInteger", inputs, {k: v for k, v in c.at.attributes.items() if k in _WINDOW})
     if bias is not None:
-        sums = c.emit("Add", [sums, c.hold(bias.reshape(-1, *(1,) * (rank - 2)), c.input(2) + ".ints")])
+        sums = c.emit("Add", [sums, c.replaced(bias.reshape(-1, *(1,) * (rank - 2)), c.input(2))])
     c.give(Scaled(sums, "int32", scale, is_sum=True))
 
 
@@ -116,10 +116,10 @@ def product(c: Conversion, w: Integers, bias: Reals | None) -> None:
     if bias is not None and bias.size not in (1, w.q.shape[1]):
         raise c.refuse("a bias that is no vector")
     scale, w, ints = _bias(c, x, w, bias, w.q.shape[1], -1)
-    inputs = [x.name, c.hold(np.ascontiguousarray(w.q), c.input(1) + ".ints"), *_points(c, x, w)]
+    inputs = [x.name, c.replaced(np.ascontiguousarray(w.q), c.input(1)), *_points(c, x, w)]
     sums = c.emit("MatMulInteger", inputs)
     if ints is not None:
-        sums = c.emit("Add", [sums, c.hold(ints, c.input(2) + ".ints")])
+        sums = c.emit("Add", [sums, c.replaced(ints, c.input(2))])
     c.give(Scaled(sums, "int32", scale, axis=-1, is_sum=True))
 
 
@@ -160,7 +160,7 @@ def gather(c: Conversion) -> None:
     w = _weight(c, 0, -1)  # one scale: rows of their own scales have none in common
     if w.zero.any():
         raise c.refuse("an embedding whose zero point is not 0")
-    name = c.emit("Gather", [c.hold(w.q, c.input(0) + ".ints"), c.input(1)], c.at.attributes)
+    name = c.emit("Gather", [c.replaced(w.q, c.input(0)), c.input(1)], c.at.attributes)
     c.give(Scaled(name, w.q.dtype.name, w.scale))
 
 
