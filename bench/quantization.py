@@ -34,6 +34,7 @@ from quantization_models import (
     sentences,
 )
 from quantization_page import write_page
+from quantization_promise import promise
 from quantization_training import arguments, file_of, folders, train_all, trained
 from torch import Tensor
 
@@ -275,77 +276,6 @@ def aware(options: argparse.Namespace) -> Iterator[Row]:
         if there := folders(options.out, name):
             row |= {"QAT": mean(trained(name, place) for place in there), "seeds": len(there)}
         yield row
-
-
-def promise(options: argparse.Namespace) -> Rows:
-    """Zeros in blocks and 8 bits, trained: error, bytes, time; OpenVINO's int8 of the dense network beside it."""
-    sets = mnist(options.fashion)
-    dense = trained("wide", options.out)
-    calib = np.ascontiguousarray(sets.train.inputs[:100].numpy())
-    engine, size = shipped(dense)
-    x = sets.test.inputs[:1].numpy()
-    contestants = {"float, dense": engine}
-    int8, int8_size = shipped(Quantize()(dense, gs.Task(calib=[torch.from_numpy(calib)])))
-    contestants["int8, dense"] = int8
-    sizes = {"float, dense": size, "int8, dense": int8_size}
-    for percent in (80, 90):
-        name, job = f"int8, {percent} % zeros", f"wide {percent} % zeros"
-        if file_of(job, options.out).exists():
-            contestants[name], sizes[name] = shipped(trained(job, options.out))
-    times = {name: milliseconds(lambda each=each: each(x)) for name, each in contestants.items()}
-    rows: Rows = [
-        {"row": name, "error": errors(each, sets), "bytes": sizes[name], "milliseconds": times[name]}
-        for name, each in contestants.items()
-    ]
-    return [*rows, openvino_dense(dense, calib, x)]
-
-
-def milliseconds(call: Callable[[], Any], runs: int = 200) -> float:
-    """The median processor time of a call."""
-    for _ in range(20):
-        call()
-    times = []
-    for _ in range(runs):
-        began = time.process_time_ns()
-        call()
-        times.append(time.process_time_ns() - began)
-    return float(np.median(times)) / 1e6
-
-
-_OPENVINO = """
-import sys, time, numpy as np, nncf, openvino
-model, calib, inputs = sys.argv[1], np.load(sys.argv[2]), np.load(sys.argv[3])
-core = openvino.Core()
-quantized = nncf.quantize(core.read_model(model), nncf.Dataset([c[None] for c in calib]), subset_size=len(calib))
-run = core.compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
-times = []
-for i in range(220):
-    began = time.process_time_ns(); run([inputs]); times.append(time.process_time_ns() - began)
-print(float(np.median(times[20:])) / 1e6)
-"""
-
-
-def openvino_dense(dense: Graph, calib: Any, x: Any) -> dict[str, Any]:
-    python = interpreter_with("nncf")
-    if python is None:
-        return {"row": "OpenVINO int8, dense: not installed"}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        save(lower(dense), place / "net.onnx")
-        np.save(place / "calib.npy", calib)
-        np.save(place / "x.npy", x)
-        command = [
-            str(python),
-            "-c",
-            _OPENVINO,
-            *(str(place / n) for n in ("net.onnx", "calib.npy", "x.npy")),
-        ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": ""}
-        )
-    if done.returncode:
-        return {"row": f"OpenVINO int8, dense: {(done.stderr.strip().splitlines() or ['failed'])[-1][:160]}"}
-    return {"row": "OpenVINO int8, dense", "milliseconds": float(done.stdout.split()[-1])}
 
 
 EXPERIMENTS: dict[

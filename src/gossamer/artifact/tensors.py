@@ -43,14 +43,14 @@ def _write(weight: Weight, to: Writer, coding: Coding, grid: Grid) -> None:
     raise TypeError(f"pack: no implementation for {type(weight).__name__}")
 
 
-@_write.register
+@_write.register(Dense)
 def _(weight: Dense, to: Writer, coding: Coding, grid: Grid) -> None:
     to.byte(Kind.DENSE)
     to.byte(layout.DTYPES.index(weight.values.dtype))
     write_array(to, weight.values, coding)
 
 
-@_write.register
+@_write.register(Quantized)
 def _(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
     to.byte(Kind.QUANTIZED if weight.block is None else Kind.QUANTIZED_IN_BLOCKS)
     to.byte(layout.QUANTIZED_DTYPES.index(weight.ints.dtype.name))
@@ -67,7 +67,7 @@ def _(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
     write_array(to, weight.zero_point, coding)
 
 
-@_write.register
+@_write.register(Codebook)
 def _(weight: Codebook, to: Writer, coding: Coding, grid: Grid) -> None:
     to.byte(Kind.CODEBOOK)
     to.number(len(weight.centroids))
@@ -76,7 +76,7 @@ def _(weight: Codebook, to: Writer, coding: Coding, grid: Grid) -> None:
         write_symbols(to, weight.indices, len(weight.centroids), grid, coding)
 
 
-@_write.register
+@_write.register(Sparse)
 def _(weight: Sparse, to: Writer, coding: Coding, grid: Grid) -> None:
     to.byte(Kind.SPARSE)
     to.number(len(weight.positions))

@@ -21,12 +21,12 @@ def add_weight(weight: Weight, name: str, builder: _native.ModelBuilder) -> None
     )
 
 
-@add_weight.register
+@add_weight.register(Dense)
 def _(weight: Dense, name: str, builder: _native.ModelBuilder) -> None:
     _add_dense(weight.values, name, builder, "")
 
 
-@add_weight.register
+@add_weight.register(Quantized)
 def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
     if weight.bits > 8:
         note = f"{weight.bits}-bit weights decoded to float32 while loading: kernels read at most 8 bits"
@@ -48,12 +48,12 @@ def _(weight: Quantized, name: str, builder: _native.ModelBuilder) -> None:
     )
 
 
-@add_weight.register
+@add_weight.register(Codebook)
 def _(weight: Codebook, name: str, builder: _native.ModelBuilder) -> None:
     builder.add_codebook(name, np.asarray(weight.indices, order="C"), np.asarray(weight.centroids, order="C"))
 
 
-@add_weight.register
+@add_weight.register(Sparse)
 def _(weight: Sparse, name: str, builder: _native.ModelBuilder) -> None:
     values = weight.values
     if isinstance(values, Quantized) and values.axis is None and not values.zero_point:

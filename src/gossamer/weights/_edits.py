@@ -25,17 +25,17 @@ def take(weight: Weight, flat: npt.NDArray[np.int64]) -> Weight:
     raise TypeError(f"take: no implementation for {type(weight).__name__}")
 
 
-@take.register
+@take.register(Dense)
 def _(weight: Dense, flat: npt.NDArray[np.int64]) -> Weight:
     return Dense(weight.values.reshape(-1)[flat])
 
 
-@take.register
+@take.register(Codebook)
 def _(weight: Codebook, flat: npt.NDArray[np.int64]) -> Weight:
     return Codebook.of(weight.indices.reshape(-1)[flat], weight.centroids)
 
 
-@take.register
+@take.register(Quantized)
 def _(weight: Quantized, flat: npt.NDArray[np.int64]) -> Weight:
     if weight.axis is not None:
         raise UnsupportedError(
@@ -100,17 +100,17 @@ def transpose(weight: Weight, perm: Sequence[int]) -> Weight:
     raise TypeError(f"transpose: no implementation for {type(weight).__name__}")
 
 
-@transpose.register
+@transpose.register(Dense)
 def _(weight: Dense, perm: Sequence[int]) -> Weight:
     return Dense(_permuted(weight.values, perm))
 
 
-@transpose.register
+@transpose.register(Codebook)
 def _(weight: Codebook, perm: Sequence[int]) -> Weight:
     return Codebook(_permuted(weight.indices, perm), weight.centroids)
 
 
-@transpose.register
+@transpose.register(Quantized)
 def _(weight: Quantized, perm: Sequence[int]) -> Weight:
     ints = _permuted(weight.ints, perm)
     axis = None if weight.axis is None else list(perm).index(weight.axis)
@@ -120,7 +120,7 @@ def _(weight: Quantized, perm: Sequence[int]) -> Weight:
     return Quantized(ints, scale, zero_point, axis, weight.bits, weight.block)
 
 
-@transpose.register
+@transpose.register(Sparse)
 def _(weight: Sparse, perm: Sequence[int]) -> Weight:
     _check_permutation(weight.shape, perm)
     target = tuple(weight.shape[axis] for axis in perm)

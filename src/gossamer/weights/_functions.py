@@ -18,24 +18,24 @@ def decode(weight: Weight) -> npt.NDArray[np.generic]:
     raise TypeError(f"decode: no implementation for {type(weight).__name__}")
 
 
-@decode.register
+@decode.register(Dense)
 def _(weight: Dense) -> npt.NDArray[np.generic]:
     return weight.values
 
 
-@decode.register
+@decode.register(Quantized)
 def _(weight: Quantized) -> npt.NDArray[np.generic]:
     where = (weight.ints.shape, weight.axis, weight.block)
     steps = weight.ints.astype(np.int64) - spread(weight.zero_point.astype(np.int64), *where)
     return np.asarray(steps.astype(np.float32) * spread(weight.scale, *where))
 
 
-@decode.register
+@decode.register(Codebook)
 def _(weight: Codebook) -> npt.NDArray[np.generic]:
     return np.asarray(weight.centroids[weight.indices])
 
 
-@decode.register
+@decode.register(Sparse)
 def _(weight: Sparse) -> npt.NDArray[np.generic]:
     values = decode(weight.values)
     dense = np.zeros(math.prod(weight.shape), dtype=values.dtype)
@@ -49,22 +49,22 @@ def shape(weight: Weight) -> tuple[int, ...]:
     raise TypeError(f"shape: no implementation for {type(weight).__name__}")
 
 
-@shape.register
+@shape.register(Dense)
 def _(weight: Dense) -> tuple[int, ...]:
     return weight.values.shape
 
 
-@shape.register
+@shape.register(Quantized)
 def _(weight: Quantized) -> tuple[int, ...]:
     return weight.ints.shape
 
 
-@shape.register
+@shape.register(Codebook)
 def _(weight: Codebook) -> tuple[int, ...]:
     return weight.indices.shape
 
 
-@shape.register
+@shape.register(Sparse)
 def _(weight: Sparse) -> tuple[int, ...]:
     return weight.shape
 
@@ -75,7 +75,7 @@ def dtype(weight: Weight) -> np.dtype[np.generic]:
     raise TypeError(f"dtype: no implementation for {type(weight).__name__}")
 
 
-@dtype.register
+@dtype.register(Dense)
 def _(weight: Dense) -> np.dtype[np.generic]:
     return weight.values.dtype
 
@@ -86,7 +86,7 @@ def _(weight: Weight) -> np.dtype[np.generic]:
     return np.dtype(np.float32)
 
 
-@dtype.register
+@dtype.register(Sparse)
 def _(weight: Sparse) -> np.dtype[np.generic]:
     return dtype(weight.values)
 
