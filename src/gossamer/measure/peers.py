@@ -34,13 +34,14 @@ class LiteRt(Runtime):
 
         self._interpreter = Interpreter(str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
-        self._inputs = [port["index"] for port in self._interpreter.get_input_details()]
+        # Its converter narrows int64 inputs.
+        self._inputs = [(port["index"], port["dtype"]) for port in self._interpreter.get_input_details()]
         self._outputs = [port["index"] for port in self._interpreter.get_output_details()]
 
     def run(self, inputs: Sequence[npt.NDArray[np.generic]]) -> Arrays:
         """See :meth:`Runtime.run`."""
-        for index, array in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(index, array)
+        for (index, dtype), array in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, array.astype(dtype, copy=False))
         self._interpreter.invoke()
         return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
 
