@@ -171,12 +171,16 @@ def test_a_page_says_which_targets_are_met(tmp_path):
         a_row("mobilenet-v2-int8-t1", 1.0, 1.25),
         a_row("mobilenet-v2-fp32-t1", 1.0, 1.1),
         a_row("lenet-5-fp32-z80x4-t1", 1.0, 2.0, zeros=0.8, rows=4),
+        a_row("resnet-18-int8-z80x4-t1", 1.0, 2.6, zeros=0.8, rows=4),
+        a_row("resnet-18-int8-z90x4-t1", 1.0, 2.6, zeros=0.9, rows=4),
     ]
     write_page(rows, tmp_path / "engine.md")
     text = (tmp_path / "engine.md").read_text()
     assert "| MobileNetV2 dense int8 | 1.2x | 1.25x | met |" in text
     assert "| MobileNetV2 dense fp32 | 1.2x | 1.10x | **missed** |" in text
-    assert "| VGG-16 dense fp32 | 1.1x | | not measured |" in text
+    assert "| VGG-16 dense fp32 | 1.1x | not measured | not measured |" in text
+    assert "80 % zeros | 2.5x | not measured / 2.60x | not measured |" in text
+    assert "90 % zeros | 4x | not measured / 2.60x | **missed** |" in text
     assert "not installed" in text and "a cpu" in text
     assert (tmp_path / "engine-sparsity.svg").read_text().startswith("<svg")
 
@@ -186,5 +190,6 @@ def test_the_worse_pass_counts_and_a_failure_is_no_ratio():
     worse = json.loads(json.dumps(row["passes"][1]))
     worse["onnxruntime"]["ratio"] = 1.5
     assert lowest_ratio({**row, "passes": [row["passes"][0], worse]}) == 1.5
+    assert lowest_ratio({**row, "passes": [worse], "key": "x-t1-avx2"}) is None  # it cannot be held to AVX2
     worse["onnxruntime"]["ratio"] = None
     assert lowest_ratio({**row, "passes": [row["passes"][0], worse]}) is None
