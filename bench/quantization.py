@@ -222,6 +222,14 @@ MINILM: dict[str, Sequence[Pass]] = {
     "W8A8 and attention": [Quantize(attention=True)],
     "W4, groups of 32": [Quantize(weights=Int(4, PerGroup(32)), activations=None)],
     "W4, groups of 32, MSE": [Quantize(weights=Int(4, PerGroup(32)), weight_ranges=MSE(), activations=None)],
+    "W4, groups of 32, MSE, GPTQ": [
+        Quantize(weights=Int(4, PerGroup(32)), weight_ranges=MSE(), activations=None),
+        GPTQ(),
+    ],
+    "W4, groups of 16, MSE, GPTQ": [
+        Quantize(weights=Int(4, PerGroup(16)), weight_ranges=MSE(), activations=None),
+        GPTQ(),
+    ],
 }
 
 
