@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from quantization_models import (
     sentences,
 )
 from quantization_page import write_page
+from quantization_peers import PeakMemory
 from quantization_promise import promise
 from quantization_training import arguments, file_of, folders, train_all, trained
 from torch import Tensor
@@ -205,13 +205,13 @@ def clock(graph: Graph, calib: Sequence[Tensor]) -> dict[str, float]:
     batches = [
         dict(zip(names, rows, strict=True)) if len(rows) > 1 else rows[0] for rows in zip(*parts, strict=True)
     ]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory()
     began = time.perf_counter()
     lower(Quantize()(graph, gs.Task(calib=batches)))
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds,
-        "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        "megabytes": memory.megabytes(),
     }
 
 
