@@ -71,7 +71,8 @@ void infer_prelu(Inference& n) {
 
 Step build_prelu(Build& b) {
   return with_type(b.inputs[0]->dtype, [&]<class T>(T) {
-    return zip_step<T, T, T>(b, [](T x, T slope) { return x < T{0} ? static_cast<T>(x * slope) : x; });
+    using W = std::conditional_t<kIsReal<T>, Wide<T>, uint64_t>;  // integers wrap around
+    return zip_step<T, T, T>(b, [](T x, T slope) { return x < T{0} ? static_cast<T>(static_cast<W>(x) * static_cast<W>(slope)) : x; });
   });
 }
 

@@ -61,3 +61,18 @@ def test_a_block_larger_than_any_tensor():
         {"": 21},
     )
     np.testing.assert_array_equal(Engine(program)(np.full((4, 3), 3.2, np.float32)), np.full((4, 3), 3.0))
+
+
+def test_products_of_integers_wrap_around():
+    x = np.array([-(2**31) + 1, -5, 7], np.int32)
+    program = Program(
+        (Port("x", "int32", (3,)),),
+        (Port("y", "int32", None),),
+        (Operation("PRelu", ("x", "slope"), ("y",), {}, "n"),),
+        {"slope": Dense(np.array([2**31 - 1, -3, 2], np.int32))},
+        {"": 16},
+    )
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(
+            Engine(program)(x), np.where(x < 0, x * np.int32([2**31 - 1, -3, 2]), x)
+        )

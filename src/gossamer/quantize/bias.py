@@ -40,6 +40,7 @@ class CorrectBias(Pass):
         for mean in means:
             old, layer = bias_of(corrected, mean.layer.layer), mean.layer.layer
             add_bias(corrected, layer, -mean.value if old is None else old.double() - mean.value)
+        corrected.recompile()
         return corrected
 
 

@@ -68,3 +68,4 @@ def fold_corrected(graph: Graph) -> None:
     """Fold, in place and for good, what is folded while training: for what corrects weights behind training."""
     for pair in [pair for pair in pairs(graph) if is_corrected(graph, pair.layer.weight)]:
         fold_pair(graph, pair)
+    graph.recompile()

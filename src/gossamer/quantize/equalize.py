@@ -46,6 +46,7 @@ class EqualizeLayers(Pass):
         for _ in range(self.rounds):
             if max(_equalize(equal, *pair) for pair in found) < 1e-3:
                 break
+        equal.recompile()
         return equal
 
 

@@ -78,6 +78,7 @@ def without_batch_norms(graph: Graph) -> Graph:
     folded = copy.deepcopy(graph)
     for pair in found(folded):
         fold_pair(folded, pair)
+    folded.recompile()
     return folded
 
 
@@ -119,7 +120,9 @@ def pairs(graph: Graph) -> Iterator[Pair]:
 
 def fold_batch_norms(graph: Graph) -> int:
     """Fold in place what :class:`FoldBatchNorm` says; how many were folded."""
-    return sum(fold_pair(graph, pair) for pair in list(pairs(graph)))
+    folded = sum(fold_pair(graph, pair) for pair in list(pairs(graph)))
+    graph.recompile()
+    return folded
 
 
 def statistics(graph: Graph, norm: Node) -> tuple[Tensor, Tensor] | None:
@@ -140,7 +143,7 @@ def _tensor(graph: Graph, node: object) -> Tensor | None:
 
 @torch.no_grad()
 def fold_pair(graph: Graph, pair: Pair) -> bool:
-    """Fold one batch norm in place; whether that could be done."""
+    """Fold one batch norm in place; whether that could be done. The graph is to be recompiled afterwards."""
     layer = pair.layer
     found = statistics(graph, pair.norm)
     if found is None:
@@ -212,7 +215,7 @@ def bias_of(graph: Graph, layer: Layer) -> Tensor | None:
 
 @torch.no_grad()
 def add_bias(graph: Graph, layer: Layer, bias: Tensor) -> None:
-    """Let the layer add ``bias``, (channels,), instead of what it adds now. Mutates ``graph``."""
+    """Let the layer add ``bias``, (channels,), instead of what it adds now. ``graph`` is to be recompiled afterwards."""
     name = "self" if layer.kind == "addmm" else "bias"
     present = arguments(layer.node).get(name)
     like = original(graph, layer.weight)
@@ -228,7 +231,6 @@ def add_bias(graph: Graph, layer: Layer, bias: Tensor) -> None:
         read = graph.graph.get_attr(f"{path}.{free}" if path else free)
     read.meta = dict(layer.node.meta)
     set_argument(layer.node, name, read)
-    graph.recompile()
 
 
 def _forget_follower(graph: Graph, layer: Layer) -> None:
@@ -261,7 +263,6 @@ def _remove(graph: Graph, pair: Pair) -> None:
         if not node.users and node.op == "get_attr":
             nodes.erase_node(node)
             _forget(graph, str(node.target))
-    graph.recompile()
 
 
 def _forget(graph: Graph, name: str) -> None:
