@@ -215,7 +215,7 @@ def bias_of(graph: Graph, layer: Layer) -> Tensor | None:
 
 @torch.no_grad()
 def add_bias(graph: Graph, layer: Layer, bias: Tensor) -> None:
-    """Let the layer add ``bias``, (channels,), instead of what it adds now. ``graph`` is to be recompiled afterwards."""
+    """Let the layer add ``bias``, (channels,), instead of what it adds now. Recompile ``graph`` afterwards."""
     name = "self" if layer.kind == "addmm" else "bias"
     present = arguments(layer.node).get(name)
     like = original(graph, layer.weight)
