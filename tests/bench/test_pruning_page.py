@@ -14,8 +14,8 @@ CURVE = {"shares": [0.5, 0.9], "increase": {"fc1.weight": [0.1, 0.5], "fc2.weigh
 RUN = {"error": 1.5, "valid_error": 1.4, "kept": 21.0, "curve": [0.3, 0.1, 0.2]}
 RESULTS = {
     "baseline/lenet-5/0": {"error": 0.8},
-    "sparse/lenet-5 0.93 % surgery/0": outcome(0.9, 0.93),
-    "sparse/lenet-5 0.93 % surgery/1": outcome(0.8, 0.93),
+    "sparse/lenet-5 0.93 % gradual/0": outcome(0.9, 0.93),
+    "sparse/lenet-5 0.93 % gradual/1": outcome(0.8, 0.93),
     "snip/lenet-5 98 % removed/0": outcome(0.9, 2.0),
     "lottery/LeNet-300-100/0": {"ticket 0": RUN, "ticket 7": RUN, "reinit 7": RUN, "seconds": 3.0},
     "criteria/lenet-5 magnitude/0": {"rows": ROWS, "dense": 0.8},
