@@ -213,7 +213,7 @@ _SECTIONS = {
     "low bits": (
         "One and two bits, powers of two, fixed point",
         "Errors on MNIST's 10,000 test images, one seed. Wanted: BinaryConnect at most 1.3 %, TWN 0.7 %, TTQ 0.6 %. "
-        "How fast bits are counted: docs/kernels.md.",
+        "How fast bits are counted: docs/results/kernels.md.",
         _low_bits,
     ),
     "qat": (
