@@ -242,8 +242,30 @@ def test_inspect_times_the_plan(gossamer, net):
     assert code == 0
     rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()]
     (row,) = [row[1:-1] for row in rows if len(row) > 2 and row[1] == "Gemm"]
-    assert row[1:4] == ["Gemm", step["kernel"], "11"]
+    assert row[1:5] == ["Gemm", step["kernel"], "1×8 → 1×4", "11"]
+    assert row[5:7] == [str(step["weight_bytes"]), str(step["activation_bytes"])]
+    assert (step["inputs"], step["output"], step["activation_bytes"]) == ([[1, 8]], [1, 4], 48)
     assert "plan" not in json.loads(gossamer("inspect", net, "--json")[1])
+
+
+def test_a_plan_takes_sizes_of_open_dimensions(gossamer, net):
+    kernel = np.ones((2, 1, 3, 3), np.float32)
+    conv = Program(
+        (Port("x", "float32", ("batch", 1, "height", "width")),),
+        (Port("y", "float32", ("batch", 2, "rows", "columns")),),
+        (Operation("Conv", ("x", "w"), ("y",), {}),),
+        {"w": Dense(kernel)},
+        {"": 18},
+    )
+    artifact.write(conv, net)
+    code, out, err = gossamer("inspect", net, "--plan")
+    assert (code, out) == (1, "")
+    assert "Taken as 1: batch, height, width; choose with --size NAME=N" in one_line(err)
+    sizes = ("--size", "height=9", "--size", "width=5")
+    code, out, _ = gossamer("inspect", net, "--plan", "--json", *sizes)
+    assert (code, json.loads(out)["plan"][0]["output"]) == (0, [1, 2, 7, 3])
+    code, _, err = gossamer("inspect", net, "--plan", "--size", "depth=3")
+    assert (code, "no input has an open dimension 'depth'" in one_line(err)) == (1, True)
 
 
 def test_a_plan_needs_inputs_of_known_rank(gossamer, net):

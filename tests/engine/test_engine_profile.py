@@ -29,8 +29,12 @@ def test_every_step_has_a_time(name, runs):
     net, inputs = NETWORKS[name]
     engine = Engine(net)
     times, steps = engine.profile(*inputs, runs=runs), engine.explain(*inputs)
-    assert [(t.name, t.operator, t.kernel, t.macs, t.note) for t in times] == [
-        (s.name, s.operator, s.kernel, s.macs, s.note) for s in steps
+    assert [
+        (t.name, t.operator, t.kernel, t.macs, t.note, t.inputs, t.output, t.weight_bytes, t.activation_bytes)
+        for t in times
+    ] == [
+        (s.name, s.operator, s.kernel, s.macs, s.note, s.inputs, s.output, s.weight_bytes, s.activation_bytes)
+        for s in steps
     ]
     assert all(np.isfinite(t.microseconds) and t.microseconds >= 0 for t in times)
 

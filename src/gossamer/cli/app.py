@@ -146,6 +146,9 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A .goss or .onnx file.")],
     program: Annotated[bool, typer.Option("--program", help="List the operations too.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Run it too: time each step of the engine.")] = False,
+    size: Annotated[
+        list[str] | None, typer.Option(help="NAME=N, with --plan: an open dimension, else 1.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what a file's bytes are spent on, layer by layer.
@@ -158,7 +161,7 @@ def inspect(
     """
     from gossamer.cli.inspect import Inspection
 
-    inspection = Inspection(file, plan=plan)
+    inspection = Inspection(file, plan=plan, sizes=_sizes(size or []))
     if json:
         print_json(inspection.as_json())
     else:

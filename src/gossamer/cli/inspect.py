@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 
 from gossamer.artifact import Description, Operation, Port, Program
 from gossamer.cli.output import ABSENT, bits, count, percent, table
+from gossamer.errors import InputError
 from gossamer.measure.file import describe_file, measurement, naming
 from gossamer.measure.profile import step_times
 from gossamer.measure.records import LayerMeasurement, Measurement, StepTime
@@ -22,10 +25,13 @@ _WIDE = 125
 
 
 class Inspection:
-    """One file, described and measured, as JSON or as tables; with ``plan`` also run, step by step."""
+    """One file, described and measured, as JSON or as tables; with ``plan`` also run, step by step.
 
-    def __init__(self, path: Path, *, plan: bool = False) -> None:
-        self.path = path
+    ``sizes``: of the inputs' open dimensions in that run, by name; 1 for those that are not named.
+    """
+
+    def __init__(self, path: Path, *, plan: bool = False, sizes: Mapping[str, int] | None = None) -> None:
+        self.path, self.sizes = path, dict(sizes or {})
         self.description: Description = describe_file(path)
         self.measurement: Measurement = measurement(self.description)
         self.plan: tuple[StepTime, ...] | None = self._times() if plan else None
@@ -58,8 +64,19 @@ class Inspection:
         return Group(*parts)
 
     def _times(self) -> tuple[StepTime, ...]:
+        ports = self.description.program.inputs
+        names = {size for port in ports for size in port.shape or () if isinstance(size, str)}
         with naming(self.path):
-            return step_times(self.description.program)
+            if unknown := sorted(self.sizes.keys() - names):
+                raise InputError(f"no input has an open dimension {unknown[0]!r}; there are {sorted(names)}")
+            if any(port.shape is None for port in ports):
+                return step_times(self.description.program)  # says which input
+            try:
+                return step_times(self.description.program, tuple(_zeros(port, self.sizes) for port in ports))
+            except InputError as error:
+                missing = sorted(names - self.sizes.keys())
+                hint = f". Taken as 1: {', '.join(missing)}; choose with --size NAME=N" if missing else ""
+                raise InputError(f"{error}{hint}") from error
 
     def _overhead(self) -> int:
         return self.measurement.file_bytes - sum(layer.bytes for layer in self.measurement.layers)
@@ -94,6 +111,11 @@ class Inspection:
             f"{count(measured.file_bytes)} bytes for {count(measured.parameters)} parameters, "
             f"which take {count(raw)} bytes as float32: {raw / measured.file_bytes:.1f} times smaller."
         )
+
+
+def _zeros(port: Port, sizes: Mapping[str, int]) -> np.ndarray[Any, Any]:
+    shape = [sizes.get(n, 1) if isinstance(n, str) else n or 1 for n in port.shape or ()]
+    return np.zeros(shape, port.dtype)
 
 
 def _layer_row(layer: LayerMeasurement) -> list[str]:
@@ -138,21 +160,30 @@ def _operations(program: Program) -> Table:
 def _steps(steps: tuple[StepTime, ...]) -> Table:
     """Kernels and times; the notes of slower paths stand beneath the kernel."""
     whole = sum(step.microseconds for step in steps)
+    weights, activations = sum(s.weight_bytes for s in steps), sum(s.activation_bytes for s in steps)
     rows = [
         [
             step.name or step.operator,
             step.operator,
             f"{step.kernel}\n({step.note})" if step.note else step.kernel,
+            f"{', '.join(map(_sizes, step.inputs))} → {_sizes(step.output)}".lstrip(),
             count(step.macs),
+            count(step.weight_bytes),
+            count(step.activation_bytes),
             f"{step.microseconds:.2f}",
             percent(step.microseconds, whole),
         ]
         for step in steps
     ]
-    title = "plan (batch of 1, one thread; median times, measured step by step)"
-    columns = ("step", "operator", "kernel", "MACs", "µs", "share")
-    total = ["all steps", "", "", count(sum(step.macs for step in steps)), f"{whole:.2f}", ""]
-    return table(title, columns, [*rows, total], totals=1, words=3)
+    title = "plan (one thread; bytes of weights and of what is read and written; median times, step by step)"
+    columns = ("step", "operator", "kernel", "shapes", "MACs", "weights", "tensors", "µs", "share")
+    macs = sum(step.macs for step in steps)
+    total = ["all steps", "", "", "", count(macs), count(weights), count(activations), f"{whole:.2f}", ""]
+    return table(title, columns, [*rows, total], totals=1, words=4)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "one"
 
 
 def _port(kind: str, port: Port) -> list[str]:

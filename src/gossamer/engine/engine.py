@@ -114,7 +114,18 @@ class Engine:
         microseconds = np.median(self._native.profile(examples, runs), axis=0) / 1e3
         steps = [Step(*row) for row in self._native.explain(examples)]
         return [
-            StepTime(step.name, step.operator, step.kernel, float(time), step.macs, step.note)
+            StepTime(
+                step.name,
+                step.operator,
+                step.kernel,
+                float(time),
+                step.macs,
+                step.note,
+                step.inputs,
+                step.output,
+                step.weight_bytes,
+                step.activation_bytes,
+            )
             for step, time in zip(steps, microseconds, strict=True)
         ]
 
