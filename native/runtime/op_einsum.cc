@@ -164,6 +164,19 @@ Step einsum_step(Build& b, const Loops& loops) {
     inputs.push_back(b.in(i));
     for (int64_t k = 0; k < summed; ++k) inner[i].push_back(offset_at(loops, i, loops.kept, all, k));
   }
+  const char* note = "the general form, one element at a time; MatMul is faster where it says the same";
+  if (inputs.size() == 2) {
+    return {[=, y = b.out()](const Run& run) {
+              for (int64_t o = 0; o < outputs; ++o) {
+                const T* left = run.at<T>(inputs[0]) + offset_at(loops, 0, 0, loops.kept, o);
+                const T* right = run.at<T>(inputs[1]) + offset_at(loops, 1, 0, loops.kept, o);
+                Sum sum = 0;
+                for (size_t k = 0; k < static_cast<size_t>(summed); ++k) sum += static_cast<Sum>(left[inner[0][k]]) * static_cast<Sum>(right[inner[1][k]]);
+                run.at<T>(y)[o] = static_cast<T>(sum);
+              }
+            },
+            "plain loop", note, outputs * summed};
+  }
   return {[=, y = b.out()](const Run& run) {
             for (int64_t o = 0; o < outputs; ++o) {
               Sum sum = 0;
@@ -178,7 +191,7 @@ Step einsum_step(Build& b, const Loops& loops) {
               run.at<T>(y)[o] = static_cast<T>(sum);
             }
           },
-          "plain loop", "the general form, one element at a time; MatMul is faster where it says the same", outputs * summed};
+          "plain loop", note, outputs * summed};
 }
 
 Step build_einsum(Build& b) {
