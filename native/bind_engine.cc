@@ -118,10 +118,9 @@ class NativeEngine {
     for (nb::handle array : arrays) {
       if (array.type().ptr() != array_type_.ptr()) return nb::none();
       Memory memory;
-      if (!memory.take(array)) return nb::none();
+      if (!memory.take(array) || !memory.holds(engine_.model().inputs[inputs.size()].dtype)) return nb::none();
       inputs.push_back(std::move(memory));
     }
-    check_types(inputs);
     const Call call = prepare(std::move(inputs));
     repeat(call, 1, {});
     return as_returned(call);

@@ -77,6 +77,14 @@ def test_arrays_that_are_not_contiguous():
     np.testing.assert_array_equal(Engine(ADD)(read_only, read_only)["sum"], 2 * read_only)
 
 
+def test_arrays_that_are_not_aligned_or_of_another_byte_order():
+    x = floats(1, 4, 3)
+    shifted = np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(4, 3)
+    assert not shifted.flags.aligned
+    for given in (shifted, x.astype(">f4")):
+        np.testing.assert_array_equal(Engine(ADD)(given, given)["sum"], x + x)
+
+
 def test_results_are_new_arrays():
     engine, x = Engine(DOUBLE), floats(1, 2, 2)
     first = engine(x)

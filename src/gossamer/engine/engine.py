@@ -88,7 +88,8 @@ class Engine:
         """Run. One array per input, in order or by name, or one dict by name; of the input's dtype and shape.
 
         Returns the output's array where there is one output, else a dict of arrays by output name. Arrays that are not
-        contiguous are copied. Raises InputError for names, dtypes or shapes that do not fit.
+        contiguous, not aligned or of another byte order are copied. Raises InputError for names, dtypes or shapes that
+        do not fit.
         """
         result = None if named else self._native.run_as_they_are(arrays)
         return self._native.run(self._ordered(arrays, named)) if result is None else result
@@ -144,14 +145,14 @@ class Engine:
         if len(arrays) == 1 and not named and isinstance(arrays[0], Mapping):
             return self._ordered((), arrays[0])
         if len(arrays) == len(self._names) and not named:
-            return [np.asarray(array, order="C") for array in arrays]
+            return [_as_read(array) for array in arrays]
         values = dict(zip(self._names, arrays, strict=False))
         twice = values.keys() & named.keys()
         values.update(named)
         unknown, missing = named.keys() - set(self._names), set(self._names) - values.keys()
         if len(arrays) > len(self._names) or twice or unknown or missing:
             raise InputError(self._mismatch(len(arrays), sorted(unknown), sorted(missing), sorted(twice)))
-        return [np.asarray(values[name], order="C") for name in self._names]
+        return [_as_read(values[name]) for name in self._names]
 
     def _mismatch(self, positional: int, unknown: list[str], missing: list[str], twice: list[str]) -> str:
         problems = [
@@ -163,6 +164,12 @@ class Engine:
             problems.append(f"{positional} arrays given")
         wanted = ", ".join(f"{port.name}: {port.dtype} {port.shape}" for port in self._inputs)
         return f"{'; '.join(problems)}. The inputs are: {wanted or 'none'}"
+
+
+def _as_read(given: npt.ArrayLike) -> Array:
+    """Contiguous, aligned, in this machine's byte order; a copy only where it was not."""
+    array: Array = np.require(given, requirements=["C", "ALIGNED"])
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _example(port: Port) -> Array:
