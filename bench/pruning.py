@@ -46,6 +46,9 @@ def main(  # noqa: PLR0913 (the options of the command line)
         bool, typer.Option(help="measure the kept networks in the Engine; on a quiet machine")
     ] = False,
     cpu_time: Annotated[bool, typer.Option(help="of the processes, where others use the machine")] = False,
+    mixed_precision: Annotated[
+        str, typer.Option(help="of the trainings: no, bf16, fp16 (Accelerate's)")
+    ] = "no",
     thrift: Annotated[int | None, typer.Option(help="at most so many epochs each, to try it out")] = None,
 ) -> None:
     """Run what is missing, and write the page."""
@@ -63,6 +66,7 @@ def main(  # noqa: PLR0913 (the options of the command line)
             fashion_mnist(fashion)
         except TaskError as error:
             raise typer.BadParameter(str(error)) from error
+    os.environ["ACCELERATE_MIXED_PRECISION"] = mixed_precision
     lab = (device, folder, data, fashion, thrift)
     for batch in ([job for job in baseline_jobs(wanted) if job.key not in done], wanted):
         run_all(batch, lab, workers, results, seeds)
@@ -86,11 +90,16 @@ def run_all(batch: list[Job], lab: tuple[Any, ...], workers: int, results: Path,
             if isinstance(outcome, str):
                 print(f"{key} failed:\n{outcome}", file=sys.stderr, flush=True)
                 continue
-            write_json(results, {**read(results), key: outcome | {"seconds": round(seconds, 1)}})
+            write_json(results, {**read(results), key: outcome | of_run(seconds)})
             gone = time.monotonic() - began
             print(
                 f"[{gone:5.0f} s] {number}/{len(batch)} {key}: {brief(outcome)} ({seconds:.0f} s)", flush=True
             )
+
+
+def of_run(seconds: float) -> dict[str, Any]:
+    """What is told of every job."""
+    return {"seconds": round(seconds, 1), "precision": os.environ["ACCELERATE_MIXED_PRECISION"]}
 
 
 def add_speed(lab: Lab, results: Path, cpu_time: bool) -> None:

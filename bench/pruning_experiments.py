@@ -121,7 +121,7 @@ def lottery(lab: Lab, seed: int, iterations: int = 6_000) -> dict[str, Any]:
     task = lab.task(subject, shift=0, batch=LOTTERY_BATCH)
     task = dataclasses.replace(
         task,
-        train=Steps(task.train),
+        train=Steps(task.train, EVERY),
         metric=lambda outputs, targets: float(F.cross_entropy(outputs, targets)),
     )
     train = lab.short(Finetune(iterations // EVERY, Adam(1.2e-3), Constant(), seed=seed))

@@ -187,7 +187,7 @@ def run(job: Job, out: Path, task: Task, device: str, seed: int = 0) -> None:
     torch.manual_seed(seed)
     if job.build is not None:
         inputs = next(iter(task.valid))[0][:2]
-        graph = trace(job.build().to(device), inputs)
+        graph = trace(job.build().to(device), inputs).to(memory_format=torch.channels_last)
     else:
         graph = from_state(torch.load(file_of(job.after or "", out), map_location=device, weights_only=True))
     for each in unroll(job.recipe):
@@ -199,6 +199,7 @@ def run(job: Job, out: Path, task: Task, device: str, seed: int = 0) -> None:
 
 def train_all(options: argparse.Namespace) -> None:
     """Every job whose data is there, seed after seed."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = options.mixed_precision
     tasks: dict[str, Task] = {}
     for seed in range(options.seeds):
         folder = of_seed(options.out, seed)
@@ -220,6 +221,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, default=1.0, help="share of the epochs")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", default="", help="trainings whose name begins so")
+    parser.add_argument("--mixed-precision", default="no", help="no, bf16 or fp16 (Accelerate's)")
     parser.add_argument("--examples", type=int, help="so many training images alone, to see it work")
 
 

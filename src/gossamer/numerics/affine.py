@@ -41,8 +41,20 @@ def parameters(lower: Tensor, upper: Tensor, low: int, high: int, symmetric: boo
 
 def steps(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
     """q - zero_point as whole floats: halves to the even neighbour, saturated. ``scale`` broadcasts to ``x``."""
-    least, most = (low - zero_point).to(x.dtype), (high - zero_point).to(x.dtype)
-    return x.div(scale).round_().clamp_(least, most)
+    return _saturate_(x.div(scale).round_(), zero_point, low, high)
+
+
+def _saturate_(nearest: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
+    """``nearest`` (whole floats) within the limits, in place."""
+    if _is_number(zero_point):  # limits that are numbers are twenty times as fast as limits that are tensors
+        return nearest.clamp_(low - int(zero_point), high - int(zero_point))
+    least, most = (limit - zero_point for limit in (low, high))
+    return nearest.clamp_(least.to(nearest.dtype), most.to(nearest.dtype))
+
+
+def _is_number(tensor: Tensor) -> bool:
+    """One that is read for nothing: elsewhere than on the CPU reading waits for the device."""
+    return tensor.numel() == 1 and tensor.device.type == "cpu"
 
 
 @torch.library.custom_op("gossamer::fake_quantize", mutates_args=())
@@ -72,16 +84,19 @@ def _gradient(ctx: object, gradient: Tensor) -> tuple[Tensor | None, Tensor | No
     low, high = ctx.limits  # type: ignore[attr-defined]
     ratio = x / scale
     nearest = ratio.round()
-    inside = (nearest >= low - zero_point) & (nearest <= high - zero_point)
-    of_x = gradient * inside
+    saturated = _saturate_(nearest.clone(), zero_point, low, high)
+    outside = nearest.ne_(saturated)  # 1 where it was saturated, in the dtype of x
+    of_x = torch.addcmul(gradient, gradient, outside, value=-1)
     if not ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
         return of_x, None, None, None, None
-    saturated = nearest.clamp_((low - zero_point).to(x.dtype), (high - zero_point).to(x.dtype))
-    of_scale = gradient * torch.where(inside, saturated - ratio, saturated)
-    return of_x, of_scale.sum_to_size(scale.shape), None, None, None
+    # Inside the limits the rounding error, outside them the limit.
+    slope = saturated.sub_(ratio.addcmul_(ratio, outside, value=-1))
+    return of_x, slope.mul_(gradient).sum_to_size(scale.shape), None, None, None
 
 
 fake_quantize.register_autograd(_gradient, setup_context=_save)
+for _device in ("cpu", "cuda"):  # in bfloat16 the rounding error, and so LSQ's gradient, would be lost
+    fake_quantize.register_autocast(_device, torch.float32)
 
 
 def learned(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, features: int) -> Tensor:
