@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import warnings
@@ -21,7 +22,7 @@ from gossamer.artifact.program import Program
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, add_transform, record, represent, trace, transformed_weights
 from gossamer.networks import lenet_5, lenet_300_100, residual_cnn
-from gossamer.onnx import exporter_table, lowering
+from gossamer.onnx import exporter_shortcuts, lowering
 from gossamer.prune.mask import Mask
 from gossamer.quantize.cluster import SharedValues
 from gossamer.weights import Codebook, Sparse, equal, shape
@@ -199,7 +200,7 @@ def test_the_exporters_table_is_read_once_and_left_as_it_was():
     before, graph = ONNXRegistry.from_torchlib, traced(lenet_300_100)
     gossamer_onnx.lower(graph)
     assert ONNXRegistry.from_torchlib == before
-    with exporter_table.kept_table():
+    with exporter_shortcuts.shortcuts():
         first, again = (ONNXRegistry.from_torchlib() for _ in range(2))
         first.functions["aten::relu"].clear()  # what an export changes is its own
         first.functions.pop("aten::add.Tensor")
@@ -207,6 +208,39 @@ def test_the_exporters_table_is_read_once_and_left_as_it_was():
     assert ONNXRegistry.from_torchlib().functions.keys() == again.functions.keys() == whole.functions.keys()
     assert len(again.functions["aten::relu"]) == len(whole.functions["aten::relu"]) > 0
     assert again.functions["aten::relu"][0] is not whole.functions["aten::relu"][0]
+
+
+class Common(nn.Module):
+    """Operators that most networks have and the exporter has no form for, one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 6, 3, bias=False), nn.BatchNorm2d(6)
+        self.plain_norm = nn.BatchNorm2d(6, affine=False)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = torch.relu(self.plain_norm(self.norm(self.conv(images)) * 2))
+        pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        inside = (pooled > 0) & (pooled < 1) | (pooled > 2)
+        return {"scores": self.fc(pooled.to(torch.float32)), "inside": inside.to(torch.float64) + 1}
+
+
+def test_the_exporter_decomposes_nothing_where_all_has_a_form_and_the_program_computes_the_same(monkeypatch):
+    from torch.onnx._internal.exporter import _fx_passes
+
+    graph = traced(Common).eval()
+    slow = _fx_passes.decompose_with_registry
+    with monkeypatch.context() as patched:
+        patched.setattr(_fx_passes, "decompose_with_registry", lambda *_: pytest.fail("decomposed"))
+        quick = gossamer_onnx.lower(graph)
+    assert _fx_passes.decompose_with_registry is slow
+    monkeypatch.setattr(lowering, "shortcuts", contextlib.nullcontext)
+    inputs = {"images": IMAGES["images"].numpy()}
+    found, wanted = (run_ort(gossamer_onnx.to_onnx(each), inputs) for each in (quick, gossamer_onnx.lower(graph)))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_an_operator_that_onnx_lacks_is_named_with_the_users_line():

@@ -39,6 +39,15 @@ def parameters(lower: Tensor, upper: Tensor, low: int, high: int, symmetric: boo
     return torch.where(empty, torch.ones_like(scale), scale), zero.to(torch.int32)
 
 
+def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value of ``x``. torch reads memory in order only if it is in the order of the axes."""
+    x = x.detach()
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):  # noqa: PLR2004
+        x = x.permute(0, 2, 3, 1)
+    least, most = torch.aminmax(x)
+    return least, most
+
+
 def steps(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
     """q - zero_point as whole floats: halves to the even neighbour, saturated. ``scale`` broadcasts to ``x``."""
     return _saturate_(x.div(scale).round_(), zero_point, low, high)
@@ -148,7 +157,7 @@ def track(  # noqa: PLR0913 (the node of a graph that quantizes a tensor whose r
     """
     if training:
         with torch.no_grad():
-            least, most = (bound.to(lower.dtype) for bound in torch.aminmax(x.detach()))
+            least, most = (bound.to(lower.dtype) for bound in extremes(x))
             widest(least, most)
             lower.lerp_(least, 1.0 - momentum)
             upper.lerp_(most, 1.0 - momentum)
@@ -166,7 +175,7 @@ def track(  # noqa: PLR0913 (the node of a graph that quantizes a tensor whose r
 @torch.library.custom_op("gossamer::dynamic_quantize", mutates_args=())
 def dynamic_quantize(x: Tensor, low: int, high: int) -> Tensor:
     """:func:`fake_quantize` over the range that ``x`` has at this moment: DynamicQuantizeLinear of ONNX."""
-    lower, upper = torch.aminmax(x)
+    lower, upper = extremes(x)
     scale, zero_point = parameters(lower, upper, low, high, symmetric=False)
     return steps(x, scale, zero_point, low, high).mul_(scale)
 

@@ -29,7 +29,7 @@ from gossamer.quantize import is_quantizers, without_batch_norms
 from gossamer.weights import Dense, Quantized, Weight, decode, equal
 
 from . import integer_only, naming, quantizing, values
-from .exporter_table import kept_table
+from .exporter_shortcuts import shortcuts
 from .importing import load
 from .simplifying import simplify
 
@@ -49,7 +49,7 @@ def lower(graph: Graph) -> Program:
     graph = without_batch_norms(graph)
     weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
     plain = _plain(graph, weights)
-    with _quiet(), kept_table():
+    with _quiet(), shortcuts():
         model = _exported(plain)
     program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
     program = _with_low_bits(simplify(program, values.ports(model.graph.value_info)))

@@ -136,7 +136,7 @@ def insert(
     bounds: tuple[float, float],
     training: Training,
 ) -> Node:
-    """Quantize ``value``, of this range, where ``users`` read it; the new node. Mutates ``graph``."""
+    """Quantize ``value``, of this range, where ``users`` read it; the new node. Recompile ``graph`` afterwards."""
     home = f"{HOME}.{value.name}"
     while any(name.startswith(f"{home}.") for name, _ in graph.named_buffers()):
         home += "_wide"  # the same value in more bits, for others
@@ -173,7 +173,6 @@ def _inserted(graph: Graph, value: Node, users: tuple[Node, ...], make: Callable
         }
     for user in users:
         user.replace_input_with(value, node)
-    graph.recompile()
     return node
 
 

@@ -41,7 +41,7 @@ def fold_factor_of(graph: Graph, pair: Pair) -> Tensor | None:
 
 
 def follow(graph: Graph, pair: Pair) -> None:
-    """Keep the factor of the weight's FoldedQuantize that of the moving statistics. Mutates ``graph``."""
+    """Keep the factor of the weight's FoldedQuantize that of the moving statistics. Recompile ``graph`` afterwards."""
     owner, _, name = pair.layer.weight.rpartition(".")
     prefix = f"{owner}." if owner else ""
     place = len(transforms(graph, pair.layer.weight)) - 1
@@ -57,7 +57,6 @@ def follow(graph: Graph, pair: Pair) -> None:
         node = nodes.call_function(follow_fold, (factor, gamma, variance, given["eps"], training))
     for new in (node, *node.all_input_nodes):
         new.meta = dict(pair.layer.node.meta)
-    graph.recompile()
 
 
 def _name(node: object) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import torch
@@ -104,7 +105,7 @@ class Pair:
 
 def pairs(graph: Graph) -> Iterator[Pair]:
     """Layers with the batch norm behind them."""
-    values = shapes(graph, batch=2)
+    values = cache(lambda: shapes(graph, batch=2))  # of most networks none are needed
     for layer in layers(graph):
         users = list(layer.node.users)
         follows = len(layer.nodes) == 1 and len(users) == 1 and operator_name(users[0]) == "batch_norm"
@@ -112,7 +113,7 @@ def pairs(graph: Graph) -> Iterator[Pair]:
             continue
         if layer.output_axis is None or (layer.kind.startswith("conv_transpose") and layer.groups > 1):
             note(layer.name, "its batch norm is not folded: the weight's output channels are not one axis")
-        elif not layer.kind.startswith("conv") and values[layer.node].ndim != 2:
+        elif not layer.kind.startswith("conv") and values()[layer.node].ndim != 2:
             continue
         else:
             yield Pair(layer, users[0])

@@ -187,6 +187,7 @@ class Quantize(Pass):
         for layer in found:
             self._quantize_weight(quantized, layer, chosen[layer.weight], norms.get(layer.weight))
         self._insert(quantized, places, observers)
+        quantized.recompile()
         return quantized
 
     def _places(self, graph: Graph, chosen: Mapping[str, Int]) -> list[Place]:

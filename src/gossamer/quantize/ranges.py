@@ -63,7 +63,7 @@ class _Extremes(Observer):
         """See :class:`Observer`."""
         if not x.numel():
             return
-        new = torch.stack(torch.aminmax(x.detach())).double()
+        new = torch.stack(affine.extremes(x)).double()
         if self._bounds is None:
             self._bounds = new
         elif self._momentum is None:
