@@ -142,7 +142,7 @@ class NativeEngine {
     for (const engine::Explanation& row : plan_for(memories(arrays, false))->explanations) {
       nb::list inputs;
       for (const engine::Shape& shape : row.inputs) inputs.append(to_tuple(shape));
-      rows.append(nb::make_tuple(row.op, row.name, nb::tuple(inputs), to_tuple(row.output), row.kernel, row.note,
+      rows.append(nb::make_tuple(row.op, row.name, nb::tuple(inputs), to_tuple(row.output), row.layout, row.kernel, row.note,
                                  row.weight_bytes, row.activation_bytes, row.macs));
     }
     return rows;

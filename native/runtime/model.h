@@ -109,6 +109,7 @@ struct Subgraph {
 struct Value {
   std::string name;
   DType dtype = DType::float32;
+  bool in_cells = false;  // (batch, ceil(C / 4), sizes ..., 4) as kernels/cells/cells.h has it; else row by row
 };
 
 struct Port {

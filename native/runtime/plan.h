@@ -13,6 +13,7 @@ struct Explanation {
   std::string name;
   std::vector<Shape> inputs;  // without constants
   Shape output;
+  std::string layout;  // "rows", "cells", or that of what is read and that of what is written
   std::string kernel, note;
   int64_t weight_bytes = 0, activation_bytes = 0, macs = 0;
 };

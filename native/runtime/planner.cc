@@ -142,7 +142,7 @@ class Planner {
       plan_->steps.push_back({[=](const Run& run) { std::memcpy(run.at<std::byte>(to), run.at<std::byte>(from), bytes); },
                               "copy", "this output is an input, a constant or another output"});
       plan_->explanations.push_back({"Identity", model_.values[static_cast<size_t>(value)].name, {}, info(value).shape,
-                                     "copy", plan_->steps.back().note, 0, 2 * bytes_of(value), 0});
+                                     "rows", "copy", plan_->steps.back().note, 0, 2 * bytes_of(value), 0});
       ++step_;
     }
   }
@@ -170,7 +170,7 @@ class Planner {
 
   void explain(const FusedNode& fused, const Step& step) {
     const Node& node = *fused.node;
-    Explanation row{node.op, node.name, {}, info(fused.result).shape, step.kernel, step.note,
+    Explanation row{node.op, node.name, {}, info(fused.result).shape, layout_of(fused), step.kernel, step.note,
                     std::max<int64_t>(step.weight_bytes, 0), bytes_of(fused.result), step.macs};
     for (const std::string& op : fused.epilogue.fused) row.op += "+" + op;
     for (const int value : fused.reads()) {
@@ -181,6 +181,16 @@ class Planner {
       else if (step.weight_bytes < 0 || !model_.constant(value) || !model_.constant(value)->is_compressed()) row.weight_bytes += bytes_of(value);
     }
     plan_->explanations.push_back(std::move(row));
+  }
+
+  std::string layout_of(const FusedNode& fused) const {
+    const auto layout = [&](int value) { return model_.values[static_cast<size_t>(value)].in_cells ? "cells" : "rows"; };
+    const std::string written = layout(fused.result);
+    for (const int value : fused.reads()) {
+      if (value == kAbsent || model_.constant(value) || layout(value) == written) continue;
+      return layout(value) + (" to " + written);
+    }
+    return written;
   }
 
   struct Wish {

@@ -7,6 +7,11 @@ int CellRewriter::new_value(const std::string& name, DType dtype) {
   return static_cast<int>(model_.values.size()) - 1;
 }
 
+int CellRewriter::new_cells(const std::string& name) {
+  model_.values.push_back({name, DType::uint8, true});
+  return static_cast<int>(model_.values.size()) - 1;
+}
+
 size_t CellRewriter::emit(Node node) {
   out_.push_back(std::move(node));
   erased_.push_back(false);
@@ -27,7 +32,7 @@ void CellRewriter::finish() {
 
 int CellRewriter::cells(int q, const Quantization& quantization, int64_t channels, size_t rank) {
   if (const auto at = in_cells(q)) return at->value;
-  const int value = new_value(name_of(q), DType::uint8);
+  const int value = new_cells(name_of(q));
   const auto maker = patterns.producer_index(q);
   // Where an integer operator has taken the QuantizeLinear over, what it read does not exist any more.
   if (maker && !is_absorbed(*maker) && patterns.node(*maker).op == "QuantizeLinear" && patterns.quantization(patterns.node(*maker))) {
@@ -42,7 +47,7 @@ int CellRewriter::cells(int q, const Quantization& quantization, int64_t channel
 }
 
 void CellRewriter::define(int q, const Quantization& quantization, int64_t channels, size_t rank, Node node) {
-  const int value = new_value(name_of(q), DType::uint8);
+  const int value = new_cells(name_of(q));
   node.outputs = {value};
   in_cells_[q] = {value, channels, rank, emit(std::move(node))};
   emit({"gossamer.ToBytes", name_of(q), {value}, {q}, {{"channels", channels}, {"signed", int64_t{quantization.is_signed}}}});

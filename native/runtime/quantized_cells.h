@@ -42,6 +42,7 @@ class CellRewriter {
   const Model& model() const { return model_; }
   std::string name_of(int value) const { return model_.values[static_cast<size_t>(value)].name; }
   int new_value(const std::string& name, DType dtype);
+  int new_cells(const std::string& name);  // a value of bytes in cells
   template <class Element>
   int new_constant(const std::string& name, DType dtype, Shape shape, const std::vector<Element>& values) {
     const int value = new_value(name, dtype);

@@ -115,7 +115,7 @@ bool is_identity(const Quantization& from, const Tail& tail) { return tail.only_
 int requantize(CellRewriter& r, const Node& node, const Quantization& from, int cells, const Tail& tail) {
   if (is_identity(from, tail)) return cells;
   Node step = lookup_node(r, node, cells, requantized(from, tail));
-  const int value = r.new_value(r.name_of(cells), DType::uint8);
+  const int value = r.new_cells(r.name_of(cells));
   step.outputs = {value};
   r.emit(std::move(step));
   return value;
@@ -184,7 +184,7 @@ bool max_pool(CellRewriter& r, const Node& node) {
   Node pool = cell_node("gossamer.MaxPool", node, {x->in_cells.value}, node.attributes);
   r.absorb(tail.nodes);
   if (!is_identity(*x, tail)) {
-    const int greatest = r.new_value(node.name, DType::uint8);
+    const int greatest = r.new_cells(node.name);
     pool.outputs = {greatest};
     r.emit(std::move(pool));
     pool = lookup_node(r, node, greatest, requantized(*x, tail));
