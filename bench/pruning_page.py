@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pruning_plots as plots
+from pruning_plots import networks_of
 
 Rows = dict[str, list[dict[str, Any]]]  # outcomes by name, of all seeds
 
@@ -115,9 +116,9 @@ def targets_section(experiments: Mapping[str, Rows]) -> str:
 
 def lottery_section(rows: Rows, folder: Path) -> str:
     seeds = next(iter(rows.values()))
-    points = [p for p in seeds[0] if p.startswith("ticket")]
+    points = [p for p in networks_of(seeds[0]) if p.startswith("ticket")]
     order = sorted(points, key=lambda name: int(name.split()[1]))
-    others = [p for p in seeds[0] if not p.startswith("ticket") and p != "seconds"]
+    others = [p for p in networks_of(seeds[0]) if not p.startswith("ticket")]
     lines = []
     for name in [*order, *others]:
         each = [seed[name] for seed in seeds]

@@ -34,6 +34,11 @@ def color(field: str, title: str | None = None) -> dict[str, Any]:
     return {"field": field, "type": "nominal", "title": title, "sort": None}
 
 
+def networks_of(seed: Mapping[str, Any]) -> list[str]:
+    """The networks of one run of the lottery; what is told of the run itself is no network."""
+    return [name for name, value in seed.items() if isinstance(value, Mapping)]
+
+
 def lottery_curves(seeds: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Validation loss by step of five networks; and by share kept, the error of tickets and controls."""
     shown = [
@@ -48,8 +53,7 @@ def lottery_curves(seeds: Sequence[Mapping[str, Any]], path: Path) -> None:
     errors = [
         {"kept": seed[name]["kept"], "error": seed[name]["error"], "network": name.split()[0]}
         for seed in seeds
-        for name in seed
-        if name != "seconds"
+        for name in networks_of(seed)
     ]
     left = {
         **SIZE,
