@@ -161,6 +161,31 @@ def test_second_derivatives_of_fused_attention(by):
     close(*scores, tolerance=1e-6)
 
 
+class Gated(nn.Module):
+    """A hard sigmoid, as torch's operator (in place or not) or by its formula."""
+
+    def __init__(self, gate):
+        super().__init__()
+        self.gate, self.one, self.two = gate, nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.two(self.gate(self.one(x)))
+
+
+@pytest.mark.parametrize("by", [Taylor(order=2), OBD(), GraSP()], ids=repr)
+def test_second_derivatives_of_hard_sigmoid(by):
+    scores = []
+    generator = torch.Generator().manual_seed(3)
+    batch = 3 * torch.randn(6, 8, generator=generator, dtype=torch.float64), torch.arange(6) % 3
+    task = gs.Task(train=[batch], loss=F.cross_entropy)
+    for gate in (lambda x: F.relu6(x + 3) / 6, nn.Hardsigmoid(), nn.Hardsigmoid(inplace=True)):
+        torch.manual_seed(5)
+        traced = gs.trace(Gated(gate).double(), batch[0])
+        scores.append(by.elements(traced, task, ["one.weight"])["one.weight"])
+    close(scores[0], scores[1], tolerance=1e-6)
+    close(scores[0], scores[2], tolerance=1e-6)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_taylor(net, graph, task, batches, order):
     expected = 0

@@ -56,7 +56,11 @@ class Probe:
         return cls(probe, leaves)
 
     def outputs(self, inputs: Any, order: int = 1) -> Any:
-        """The graph's outputs, which have derivatives of ``order``: fused attention has none of the second."""
+        """The graph's outputs, which have derivatives of ``order``: fused attention has none of the second, nor has
+        torch's hard sigmoid.
+        """
+        if order > 1:
+            _spell_out(self.graph)
         with sdpa_kernel(SDPBackend.MATH) if order > 1 else nullcontext():
             return call(self.graph, inputs)
 
@@ -79,6 +83,27 @@ class Probe:
             ((gradients[name] * direction[name]).sum() for name in self.leaves), start=torch.zeros(())
         )
         return self.gradients(product)
+
+
+def _spell_out(graph: Graph) -> None:
+    """Replace operators whose derivative torch cannot derive once more by what they are made of."""
+    for node in (node for node in graph.graph.nodes if node.target in _SPELLED_OUT):
+        node.target = _SPELLED_OUT[node.target]
+    graph.recompile()
+
+
+def _hard_sigmoid(x: Tensor) -> Tensor:
+    return (x + 3).clamp(0, 6) / 6
+
+
+def _hard_sigmoid_(x: Tensor) -> Tensor:
+    return x.copy_(_hard_sigmoid(x))
+
+
+_SPELLED_OUT: dict[Any, Callable[[Tensor], Tensor]] = {
+    torch.ops.aten.hardsigmoid.default: _hard_sigmoid,
+    torch.ops.aten.hardsigmoid_.default: _hard_sigmoid_,
+}
 
 
 @dataclass(frozen=True)
