@@ -150,7 +150,7 @@ class _Groups:
             together[key].append(root)
         groups = [self._group(key, roots) for key, roots in together.items()]
         groups.sort(key=lambda pair: pair[0])
-        return _worth_saying(_named([group for _, group in groups]))
+        return _named(_worth_saying([group for _, group in groups]))
 
     def _places(self) -> dict[int, frozenset[int]]:
         """For every representative the numbers of the axes, and of the parts, in which it occurs."""
