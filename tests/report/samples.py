@@ -14,7 +14,7 @@ from gossamer.measure.records import (
     Machine,
     Measurement,
     Stage,
-    StepTime,
+    Step,
 )
 
 MACHINE = Machine(
@@ -98,10 +98,14 @@ def times(runtime: str, microseconds: float, batch: int = 1, threads: int = 1) -
     )
 
 
-def step(name: str, operator: str, microseconds: float, macs: int = 0, note: str = "") -> StepTime:
+def step(name: str, operator: str, microseconds: float, macs: int = 0, note: str = "") -> Step:
     kernels = {"Conv": "conv", "Gemm": "gemm", "MatMul": "sparse"}
     kernel = kernels.get(operator.split("+")[0], "elementwise")
-    return StepTime(name, operator, f"{kernel}/avx512", microseconds, macs, note)
+    return timed(operator, name, f"{kernel}/avx512", note, macs, microseconds)
+
+
+def timed(operator: str, name: str, kernel: str, note: str, macs: int, microseconds: float) -> Step:
+    return Step(operator, name, (), (), "rows", kernel, note, 0, 0, macs, microseconds)
 
 
 @cache
@@ -271,7 +275,7 @@ def hostile() -> Comparison:
             plain.final,
             layers=layers,
             steps=tuple(
-                StepTime(text, text, text, 7.0, 5, text) for text in (*ATTACKS, "rest of the file", "")
+                timed(text, text, text, text, 5, 7.0) for text in (*ATTACKS, "rest of the file", "")
             ),
         ),
         machine,

@@ -16,7 +16,7 @@ from gossamer.cli.output import ABSENT, bits, count, percent, table
 from gossamer.errors import InputError
 from gossamer.measure.file import describe_file, measurement, naming
 from gossamer.measure.profile import step_times
-from gossamer.measure.records import LayerMeasurement, Measurement, StepTime
+from gossamer.measure.records import LayerMeasurement, Measurement, Step
 
 FLOAT32_BYTES = 4
 _COLUMNS = ("weight", "shape", "weights", "kept", "bits/weight", "bits/index", "bytes", "of float32")
@@ -34,7 +34,7 @@ class Inspection:
         self.path, self.sizes = path, dict(sizes or {})
         self.description: Description = describe_file(path)
         self.measurement: Measurement = measurement(self.description)
-        self.plan: tuple[StepTime, ...] | None = self._times() if plan else None
+        self.plan: tuple[Step, ...] | None = self._times() if plan else None
 
     def as_json(self) -> dict[str, Any]:
         """Everything; the bytes of all layers and ``overhead_bytes`` add up to ``file_bytes``."""
@@ -63,7 +63,7 @@ class Inspection:
             parts.append(_steps(self.plan))
         return Group(*parts)
 
-    def _times(self) -> tuple[StepTime, ...]:
+    def _times(self) -> tuple[Step, ...]:
         ports = self.description.program.inputs
         names = {size for port in ports for size in port.shape or () if isinstance(size, str)}
         with naming(self.path):
@@ -157,7 +157,7 @@ def _operations(program: Program) -> Table:
     return listed
 
 
-def _steps(steps: tuple[StepTime, ...]) -> Table:
+def _steps(steps: tuple[Step, ...]) -> Table:
     """Kernels and times; the notes of slower paths stand beneath the kernel."""
     whole = sum(step.microseconds for step in steps)
     weights, activations = sum(s.weight_bytes for s in steps), sum(s.activation_bytes for s in steps)

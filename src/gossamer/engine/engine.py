@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from gossamer import _native, artifact
 from gossamer.artifact.program import Port, Program
 from gossamer.errors import InputError, UnsupportedError
 
-from .explanation import Step, StepTime
+from .explanation import Step
 from .lowering import native_model
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -98,41 +99,29 @@ class Engine:
         """Run ``repeats`` times on the same inputs inside one native call: for measurements without Python's share."""
         self._native.run(self._ordered(arrays, named), repeats)
 
-    def explain(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> list[Step]:
-        """The steps of the plan for these inputs; without any, for inputs whose open dimensions are 1."""
-        return [Step(*row) for row in self._native.explain(self._examples(arrays, named))]
+    def explain(self, *arrays: npt.ArrayLike, runs: int = 10, **named: npt.ArrayLike) -> list[Step]:
+        """The steps of the plan for these inputs, or for zeros whose open dimensions are 1, and what each takes.
 
-    def profile(self, *arrays: npt.ArrayLike, runs: int = 100, **named: npt.ArrayLike) -> list[StepTime]:
-        """What each step of ``explain`` takes: the median of ``runs`` runs, timed inside the native run loop.
-
-        Inputs as in ``explain``. The clock is read after every step, some tens of nanoseconds each, so the sum
-        is a little more than a run inside the engine takes; Python's share of a call is not in it. Raises
-        InputError as a call does.
+        The network is run ``runs`` times, timed step by step inside the native run loop; 0 leaves the times out. The
+        clock is read after every step, some tens of nanoseconds each, so the sum is a little more than a run inside
+        the engine takes; Python's share of a call is not in it. Raises InputError as a call does.
         """
-        if runs < 1:
-            raise InputError(f"runs={runs}: at least one run is needed")
+        if runs < 0:
+            raise InputError(f"runs={runs}: give a number of runs, or 0 for a plan without times")
         examples = self._examples(arrays, named)
-        microseconds = np.median(self._native.profile(examples, runs), axis=0) / 1e3
         steps = [Step(*row) for row in self._native.explain(examples)]
+        if not runs or not steps:
+            return steps
+        times = np.median(self._native.profile(examples, runs), axis=0) / 1e3
+        whole = float(times.sum()) or 1.0
         return [
-            StepTime(
-                step.name,
-                step.operator,
-                step.kernel,
-                float(time),
-                step.macs,
-                step.note,
-                step.inputs,
-                step.output,
-                step.weight_bytes,
-                step.activation_bytes,
-            )
-            for step, time in zip(steps, microseconds, strict=True)
+            replace(step, microseconds=float(time), share=float(time) / whole)
+            for step, time in zip(steps, times, strict=True)
         ]
 
     def macs(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> int:
         """Multiply-accumulates that one call with these inputs executes (as in ``explain``)."""
-        return sum(step.macs for step in self.explain(*arrays, **named))
+        return sum(step.macs for step in self.explain(*arrays, runs=0, **named))
 
     def working_memory(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> int:
         """Bytes of intermediate results that one call with these inputs needs (as in ``explain``)."""

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """One step of a plan: an operator and what is fused into it.
 
     ``operator``: ONNX names joined by "+" in the order in which they apply. ``inputs``, ``output``: shapes;
-    constants are left out; tensors lie row by row as their shape says, bytes between quantized layers as cells:
-    (batch, channels / 4, sizes ..., 4). ``kernel``: "family/instruction set", or what is done instead of running a
-    kernel. ``note``: why a slower path was taken, or empty. ``weight_bytes``: constants as the kernel reads them.
-    ``activation_bytes``: read and written. ``macs``: multiply-accumulates executed; a pruned weight that the
-    kernel skips counts none.
+    constants are left out. ``layout``: "rows", as the shapes say, or "cells", in which bytes lie between quantized
+    layers: (batch, channels / 4, sizes ..., 4); "rows to cells" where a step turns one into the other. ``kernel``:
+    "family/instruction set", or what is done instead of running a kernel. ``note``: why a slower path was taken, or
+    empty. ``weight_bytes``: constants as the kernel reads them. ``activation_bytes``: read and written. ``macs``:
+    multiply-accumulates executed; a pruned weight that the kernel skips counts none. ``microseconds``: a median over
+    runs, and ``share``: its part of all steps' (0 to 1); both None where nothing was run.
     """
 
     operator: str
     name: str
     inputs: tuple[tuple[int, ...], ...]
     output: tuple[int, ...]
+    layout: str
     kernel: str
     note: str
     weight_bytes: int
     activation_bytes: int
     macs: int
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What one step of a plan took: ``microseconds``, a median over runs. The rest is as in :class:`Step`."""
-
-    name: str
-    operator: str
-    kernel: str
-    microseconds: float
-    macs: int
-    note: str
-    inputs: tuple[tuple[int, ...], ...] = ()
-    output: tuple[int, ...] = ()
-    weight_bytes: int = 0
-    activation_bytes: int = 0
+    microseconds: float | None = None
+    share: float | None = None

@@ -24,7 +24,7 @@ from gossamer.measure.records import (
     Machine,
     Measurement,
     Stage,
-    StepTime,
+    Step,
 )
 from gossamer.measure.runtimes import (
     RUNTIMES,
@@ -60,7 +60,7 @@ __all__ = [
     "Runner",
     "Runtime",
     "Stage",
-    "StepTime",
+    "Step",
     "TorchCompiled",
     "TorchEager",
     "compare",

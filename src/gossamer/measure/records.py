@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gossamer.engine import StepTime as StepTime
+from gossamer.engine import Step as Step
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Measurement:
     latencies: tuple[Latency, ...] = ()
     peak_memory_bytes: int | None = None  # of a fresh process that loads the file and runs one batch
     layers: tuple[LayerMeasurement, ...] = ()
-    steps: tuple[StepTime, ...] = ()  # of the Engine, batch of 1, one thread, each timed by itself
+    steps: tuple[Step, ...] = ()  # of the Engine, batch of 1, one thread, each timed by itself
 
 
 @dataclass(frozen=True)

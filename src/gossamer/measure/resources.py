@@ -82,10 +82,10 @@ class LayerLatency(Timer):
         """See :class:`Timer`."""
         inputs = to_arrays(slice_batch(example_inputs(task), 0, self.batch))
         arrays = [np.ascontiguousarray(array) for array in leaves(inputs)]
-        steps = Engine(lower(graph)).profile(*arrays, runs=self.runs)
+        steps = Engine(lower(graph)).explain(*arrays, runs=self.runs)
         weights = {layer.name: layer.weight for layer in layers(graph)}
         times = dict.fromkeys(weights.values(), 0.0)
         for step in steps:
             if step.name in weights:
-                times[weights[step.name]] += step.microseconds
-        return times, sum(step.microseconds for step in steps if step.name not in weights)
+                times[weights[step.name]] += step.microseconds or 0.0
+        return times, sum(step.microseconds or 0.0 for step in steps if step.name not in weights)

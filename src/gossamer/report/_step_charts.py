@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gossamer.measure.records import Comparison, StepTime
+from gossamer.measure.records import Comparison, Step
 from gossamer.report import _units as units
 from gossamer.report._bars import BAR_LIMIT, Bar, Bars, omitted
 from gossamer.report._chart import Chart
@@ -21,7 +21,7 @@ class Profile:
     """The steps of one network, what they take together in milliseconds, and their chart."""
 
     network: str  # "original" or "compressed file"
-    steps: tuple[StepTime, ...]
+    steps: tuple[Step, ...]
     whole_ms: float
     chart: Chart
 
@@ -42,15 +42,15 @@ def profiles(comparison: Comparison) -> list[Profile]:
     ]
 
 
-def _timed(steps: Sequence[StepTime]) -> tuple[StepTime, ...]:
+def _timed(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(step for step in steps if math.isfinite(step.microseconds) and step.microseconds >= 0)
 
 
-def _ms(step: StepTime) -> float:
+def _ms(step: Step) -> float:
     return step.microseconds / 1e3
 
 
-def _chart(network: str, steps: Sequence[StepTime], longest: float) -> Chart:
+def _chart(network: str, steps: Sequence[Step], longest: float) -> Chart:
     shown, others = largest(steps, _ms, BAR_LIMIT)
     bars = []
     for step in shown:
