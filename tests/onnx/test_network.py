@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import gossamer as gs
-from gossamer.errors import UnsupportedError
+from gossamer.errors import InputError, UnsupportedError
 from gossamer.graph import check, layers
 from gossamer.onnx import load, lower, save, to_graph
 from gossamer.weights import Quantized
@@ -125,3 +125,34 @@ def test_an_unknown_operator_is_named():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     with pytest.raises(UnsupportedError, match="LRN"):
         to_graph(load(model), [torch.randn(2, 3, 4, 4)])
+
+
+class PreActivation(nn.Module):
+    """Batch norms in front of their layers, as DenseNet has them: no layer takes them in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1)) for _ in range(2)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return x.mean((2, 3))
+
+
+def test_batch_norms_with_few_channels_and_numbered_layers():
+    torch.manual_seed(0)
+    network, x = PreActivation().eval(), torch.randn(4, 3, 8, 8)
+    for norm in (block[0] for block in network.blocks):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    graph = to_graph(lower(gs.trace(network, x)), [x])
+    torch.testing.assert_close(graph(x)["output"], network(x), rtol=1e-4, atol=1e-5)
+    assert {name for name, _ in graph.named_parameters()} == {name for name, _ in network.named_parameters()}
+    assert "blocks.0.0.running_mean" in dict(graph.named_buffers())
+    with pytest.raises(InputError, match="takes float32, and what is given is float64"):
+        to_graph(lower(gs.trace(network, x)), [x.double()])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gossamer.artifact.program import Operation, Program
 from gossamer.engine import Engine
-from gossamer.errors import GraphError, UnsupportedError
+from gossamer.errors import GraphError, InputError, UnsupportedError
 from gossamer.graph import Graph, trace
 from gossamer.weights import Dense, decode
 
@@ -58,13 +58,20 @@ class Network(nn.Module):
         self.program = program
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.places: dict[str, tuple[nn.Module, str]] = {}
+        self._homes: dict[
+            tuple[nn.Module, str], nn.Module
+        ] = {}  # modules, by their owner and name in the file
         vectors = {
             o.inputs[i] for o in program.operations for i in _VECTORS.get(o.op, ()) if i < len(o.inputs)
+        }
+        statistics = {
+            name for o in program.operations if o.op == "BatchNormalization" for name in o.inputs[3:]
         }
         for name, weight in program.weights.items():
             values = np.array(decode(weight))
             trains = values.dtype.kind == "f" and (values.ndim >= _MATRICES or name in vectors)
-            if isinstance(weight, Dense) and not trains and values.size <= _MOST_SETTINGS:
+            is_setting = isinstance(weight, Dense) and values.size <= _MOST_SETTINGS
+            if is_setting and not trains and name not in statistics:
                 self.constants[name] = values
             else:
                 self._hold(name, torch.from_numpy(values), trains)
@@ -73,10 +80,11 @@ class Network(nn.Module):
         owner: nn.Module = self
         *path, last = [re.sub(r"\W", "_", part) for part in name.strip("./").split(".")]
         for part in path:
-            if not isinstance(owner._modules.get(part), nn.Module):
-                part = _free(owner, part)
-                owner.add_module(part, nn.Module())
-            owner = owner.get_submodule(part)
+            home = owner, part
+            if home not in self._homes:
+                self._homes[home] = nn.Module()
+                owner.add_module(part if part.isdigit() else _free(owner, part), self._homes[home])
+            owner = self._homes[home]
         last = _free(owner, last)
         if trains:
             owner.register_parameter(last, nn.Parameter(tensor))
@@ -101,8 +109,15 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     """The graph of ``program``, which passes take; ``inputs``: an example batch, in the order of its inputs.
 
     Raises UnsupportedError for operators that have no form in torch here, TraceError where the batch size is built into
-    the file, and GraphError where the graph computes other outputs than the Engine does of the file.
+    the file, InputError for inputs of another type, and GraphError where the graph computes other outputs than the
+    Engine does of the file.
     """
+    for port, x in zip(program.inputs, inputs, strict=True):
+        given = str(x.dtype).removeprefix("torch.")
+        if given != port.dtype:
+            raise InputError(
+                f"input {port.name!r} of the network takes {port.dtype}, and what is given is {given}"
+            )
     graph = trace(Network(program).eval(), tuple(inputs))
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
