@@ -203,9 +203,23 @@ class Grows(nn.Module):
         return F.interpolate(self.conv(x), scale_factor=2, mode="bilinear")
 
 
+class Positions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(4, 4)
+
+    def forward(self, x):
+        places = torch.ones_like(x[:, :1], dtype=torch.int64).cumsum(0).float()
+        return self.last(x + places)
+
+
 @pytest.mark.parametrize(
     ("model", "x", "named"),
-    [(Recurrent(), torch.randn(2, 3, 4), "lstm of cell"), (Grows(), images(0, 2), "upsample_bilinear2d")],
+    [
+        (Positions(), torch.randn(2, 4), "to of .*: floats that the network makes of integers"),
+        (Recurrent(), torch.randn(2, 3, 4), "lstm of cell"),
+        (Grows(), images(0, 2), "upsample_bilinear2d"),
+    ],
 )
 def test_what_has_no_integers_is_named_before_anything_runs(model, x, named):
     quantize = Quantize(integer_only=True)

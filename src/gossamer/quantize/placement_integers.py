@@ -7,7 +7,7 @@ hands the integers on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from functools import cached_property
 
@@ -74,7 +74,9 @@ def place_all(graph: Graph, quantized: Collection[Layer]) -> list[Place]:
     """
     found = _Everywhere(graph, quantized)
     found.require_forms()
-    return list(found.places())
+    places = list(found.places())
+    found.require_activations(place.value for place in places)
+    return places
 
 
 class _Everywhere:
@@ -93,6 +95,17 @@ class _Everywhere:
         if wrong:
             more = f"; and {len(wrong) - 6} more" if len(wrong) > 6 else ""
             raise UnsupportedError(f"Quantize(integer_only=True): {'; '.join(wrong[:6])}{more}")
+
+    def require_activations(self, values: Iterable[Node]) -> None:
+        """Raise UnsupportedError where integers were made floats that are to be quantized again."""
+        wrong = [f"{base_name(value)} of {module_of(value) or value.name}" for value in values
+                 if value.op == "call_function" and base_name(value) != "embedding" and value.all_input_nodes
+                 and not any(map(self._makes_float, value.all_input_nodes))]  # fmt: skip
+        if wrong:
+            raise UnsupportedError(
+                f"Quantize(integer_only=True): {', '.join(dict.fromkeys(wrong))}: floats that the network makes of "
+                "integers (positions, say) have no integer form; keep them as a buffer"
+            )
 
     def _why_not(self, node: Node) -> str:
         if node.op != "call_function" or not self._makes_float(node) or not self._float_inputs(node):
