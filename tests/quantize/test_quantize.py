@@ -231,3 +231,19 @@ def test_ranges_are_those_of_the_data():
     first = next(quantizers(after))
     lower, upper = min(float(c.min()) for c in calib), max(float(c.max()) for c in calib)
     assert float(after.get_buffer(first.scale)) == pytest.approx((upper - lower) / 255, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda x: x.index_put((torch.tensor(0),) * 4, torch.tensor(torch.nan)), "NaN"),
+        (lambda x: x.index_put((torch.tensor(0),) * 4, torch.tensor(torch.inf)), "input 'x' has .* infinite"),
+        (lambda x: x.double(), "float64; the graph was traced for float32"),
+    ],
+    ids=["not a number", "infinite", "of another type"],
+)
+def test_inputs_that_spoil_ranges_are_named(spoil, named):
+    network, inputs = trained("residual")
+    graph = gs.trace(network, inputs(4))
+    with pytest.raises(InputError, match=named):
+        Quantize()(graph, gs.Task(calib=[inputs(2), spoil(inputs(2))]))

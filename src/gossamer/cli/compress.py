@@ -72,7 +72,13 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
         raise InputError(
             f"{file}: the first dimension of every array counts the examples; they have {sorted(rows)}"
         )
-    tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in ordered]
+    for name, array in zip(names, ordered, strict=True):
+        if array.dtype.kind not in "fiub":
+            raise InputError(
+                f"{file}: {name or 'the array'} holds {array.dtype}, no numbers that networks take"
+            )
+    native = [np.ascontiguousarray(array, array.dtype.newbyteorder("=")) for array in ordered]
+    tensors = [torch.from_numpy(array) for array in native]
     parts = zip(*(torch.split(tensor, _CALIBRATION_BATCH) for tensor in tensors), strict=True)
     if len(tensors) == 1:
         return [batch for (batch,) in parts]

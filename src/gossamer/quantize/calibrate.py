@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from gossamer._nested import to_device
 from gossamer.errors import InputError
-from gossamer.graph import Graph
+from gossamer.graph import Graph, module_of
 from gossamer.task import Task, calibration_inputs, device_of, modes_restored
 
 from .run import Run
@@ -48,11 +48,19 @@ def watch(
             values = iter(arguments_of(graph, to_device(inputs, device)))
             for node, value in run.values(values):
                 for see in shown.get(node, ()):
-                    see(value)
+                    _shown(node, value, see)
                 if node is last:
                     break
             count += 1
     return count
+
+
+def _shown(node: Node, value: Tensor, see: See) -> None:
+    try:
+        see(value)
+    except InputError as error:
+        what = "input" if node.op == "placeholder" else f"value of {module_of(node) or 'the network'},"
+        raise InputError(f"calibration: {what} {node.name!r} {error}") from error
 
 
 def arguments_of(graph: Graph, inputs: Any) -> list[Tensor]:
@@ -72,4 +80,16 @@ def arguments_of(graph: Graph, inputs: Any) -> list[Tensor]:
             raise InputError(
                 f"calibration input {item.name!r} is {got}; the graph was traced for {item.sized(-1)} (-1: any batch)"
             )
+        if value.dtype != item.dtype and (value.is_floating_point() or item.dtype.is_floating_point):
+            raise InputError(
+                f"calibration input {item.name!r} holds {str(value.dtype).removeprefix('torch.')}; the graph was "
+                f"traced for {str(item.dtype).removeprefix('torch.')}: convert it"
+            )
+        if value.is_floating_point() and bool(value.isnan().any()):
+            raise InputError(f"calibration input {item.name!r} has elements that are not a number (NaN)")
+    rows = {len(value) for item, value in zip(graph.signature, found, strict=True) if item.batched}
+    if len(rows) > 1:
+        raise InputError(
+            f"the inputs of one batch to calibrate on have {sorted(rows)} rows; give as many of each"
+        )
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gossamer.errors import RecipeError
+from gossamer.errors import InputError, RecipeError
 from gossamer.numerics import affine
 from gossamer.numerics.histogram import Histogram
 
@@ -64,6 +64,8 @@ class _Extremes(Observer):
         if not x.numel():
             return
         new = torch.stack(affine.extremes(x)).double()
+        if not bool(new.isfinite().all()):
+            raise InputError("has elements that are infinite or not a number, of which there is no range")
         if self._bounds is None:
             self._bounds = new
         elif self._momentum is None:
