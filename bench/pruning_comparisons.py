@@ -42,6 +42,7 @@ from gossamer.prune import (
     Prune,
     Scratch,
     Sensitivity,
+    Similarity,
     SynFlow,
     Taylor,
     Uniform,
@@ -238,6 +239,7 @@ CHANNEL_CRITERIA: dict[str, Callable[[int], Criterion]] = {
     "OBD": lambda seed: OBD(batches=64, probes=1, seed=seed),
     "geometric median": lambda seed: GeometricMedian(),
     "batch norm's scale": lambda seed: BatchNormScale(),
+    "similarity": lambda seed: Similarity(),
     "direct removal": lambda seed: DirectRemoval(loss=True),
     "chance": lambda seed: Chance(seed),
 }

@@ -32,7 +32,11 @@ def test_every_step_has_a_time(name, runs):
     times, steps = engine.explain(*inputs, runs=runs), engine.explain(*inputs, runs=0)
     assert [dataclasses.replace(t, microseconds=None, share=None) for t in times] == steps
     assert all(np.isfinite(t.microseconds) and t.microseconds >= 0 for t in times)
-    assert not times or sum(t.share for t in times) == pytest.approx(1) or sum(t.microseconds for t in times) == 0
+    assert (
+        not times
+        or sum(t.share for t in times) == pytest.approx(1)
+        or sum(t.microseconds for t in times) == 0
+    )
 
 
 def test_the_native_times_are_one_row_a_run():

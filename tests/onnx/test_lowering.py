@@ -237,7 +237,9 @@ def test_the_exporter_decomposes_nothing_where_all_has_a_form_and_the_program_co
     assert _fx_passes.decompose_with_registry is slow
     monkeypatch.setattr(lowering, "shortcuts", contextlib.nullcontext)
     inputs = {"images": IMAGES["images"].numpy()}
-    found, wanted = (run_ort(gossamer_onnx.to_onnx(each), inputs) for each in (quick, gossamer_onnx.lower(graph)))
+    found, wanted = (
+        run_ort(gossamer_onnx.to_onnx(each), inputs) for each in (quick, gossamer_onnx.lower(graph))
+    )
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

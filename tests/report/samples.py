@@ -274,9 +274,7 @@ def hostile() -> Comparison:
         dataclasses.replace(
             plain.final,
             layers=layers,
-            steps=tuple(
-                timed(text, text, text, text, 5, 7.0) for text in (*ATTACKS, "rest of the file", "")
-            ),
+            steps=tuple(timed(text, text, text, text, 5, 7.0) for text in (*ATTACKS, "rest of the file", "")),
         ),
         machine,
         ((attack, attack),),

@@ -159,7 +159,7 @@ def _operations(program: Program) -> Table:
 
 def _steps(steps: tuple[Step, ...]) -> Table:
     """Kernels and times; the notes of slower paths stand beneath the kernel."""
-    whole = sum(step.microseconds for step in steps)
+    whole = sum(step.microseconds or 0.0 for step in steps)
     weights, activations = sum(s.weight_bytes for s in steps), sum(s.activation_bytes for s in steps)
     rows = [
         [
@@ -167,19 +167,20 @@ def _steps(steps: tuple[Step, ...]) -> Table:
             step.operator,
             f"{step.kernel}\n({step.note})" if step.note else step.kernel,
             f"{', '.join(map(_sizes, step.inputs))} → {_sizes(step.output)}".lstrip(),
+            step.layout,
             count(step.macs),
             count(step.weight_bytes),
             count(step.activation_bytes),
-            f"{step.microseconds:.2f}",
-            percent(step.microseconds, whole),
+            f"{step.microseconds or 0.0:.2f}",
+            percent(step.microseconds or 0.0, whole),
         ]
         for step in steps
     ]
     title = "plan (one thread; bytes of weights and of what is read and written; median times, step by step)"
-    columns = ("step", "operator", "kernel", "shapes", "MACs", "weights", "tensors", "µs", "share")
+    columns = ("step", "operator", "kernel", "shapes", "layout", "MACs", "weights", "tensors", "µs", "share")
     macs = sum(step.macs for step in steps)
-    total = ["all steps", "", "", "", count(macs), count(weights), count(activations), f"{whole:.2f}", ""]
-    return table(title, columns, [*rows, total], totals=1, words=4)
+    total = ["all steps", "", "", "", "", count(macs), count(weights), count(activations), f"{whole:.2f}", ""]
+    return table(title, columns, [*rows, total], totals=1, words=5)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -42,7 +42,7 @@ def parameters(lower: Tensor, upper: Tensor, low: int, high: int, symmetric: boo
 def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the greatest value of ``x``. torch reads memory in order only if it is in the order of the axes."""
     x = x.detach()
-    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):  # noqa: PLR2004
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         x = x.permute(0, 2, 3, 1)
     least, most = torch.aminmax(x)
     return least, most

@@ -67,7 +67,9 @@ def _where_needed(decompose: Any, known: Any) -> Callable[..., Any]:
         for node in list(program.graph.nodes):
             _write_out(node)
         targets = {node.target for node in program.graph.nodes if node.op not in ("placeholder", "output")}
-        return program if all(_has_form(target, forms) for target in targets) else decompose(program, registry)
+        return (
+            program if all(_has_form(target, forms) for target in targets) else decompose(program, registry)
+        )
 
     return needed
 

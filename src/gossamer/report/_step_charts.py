@@ -43,11 +43,11 @@ def profiles(comparison: Comparison) -> list[Profile]:
 
 
 def _timed(steps: Sequence[Step]) -> tuple[Step, ...]:
-    return tuple(step for step in steps if math.isfinite(step.microseconds) and step.microseconds >= 0)
+    return tuple(step for step in steps if math.isfinite(_ms(step)) and _ms(step) >= 0)
 
 
 def _ms(step: Step) -> float:
-    return step.microseconds / 1e3
+    return math.nan if step.microseconds is None else step.microseconds / 1e3
 
 
 def _chart(network: str, steps: Sequence[Step], longest: float) -> Chart:
