@@ -242,8 +242,8 @@ def test_inspect_times_the_plan(gossamer, net):
     assert code == 0
     rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()]
     (row,) = [row[1:-1] for row in rows if len(row) > 2 and row[1] == "Gemm"]
-    assert row[1:5] == ["Gemm", step["kernel"], "1×8 → 1×4", "11"]
-    assert row[5:7] == [str(step["weight_bytes"]), str(step["activation_bytes"])]
+    assert row[1:6] == ["Gemm", step["kernel"], "1×8 → 1×4", "rows", "11"]
+    assert row[6:8] == [str(step["weight_bytes"]), str(step["activation_bytes"])]
     assert (step["inputs"], step["output"], step["activation_bytes"]) == ([[1, 8]], [1, 4], 48)
     assert "plan" not in json.loads(gossamer("inspect", net, "--json")[1])
 
