@@ -1,5 +1,5 @@
 # Each command does all its own set-up; the work is in scripts/.
-.PHONY: demo test check build bench-deep-compression bench-engine bench-pruning bench-quantization clean
+.PHONY: demo test check fuzz build bench-deep-compression bench-engine bench-pruning bench-quantization clean
 
 demo:                    ## LeNet-300-100 on MNIST, 40 times smaller: prune, share, code, run without torch, report.html
 	@scripts/demo
@@ -9,6 +9,11 @@ test:                    ## the whole test suite
 
 check:                   ## ruff, the strict type checker, the layering
 	@scripts/check
+
+fuzz:                    ## generated graphs under ASan and UBSan (300 s), then the Engine's threads under TSan
+	@scripts/setup
+	@scripts/fuzz_graphs
+	@GOSSAMER_TSAN=1 scripts/fuzz_graphs
 
 build:                   ## a wheel in dist/, tried in an empty directory
 	@scripts/build
