@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from engine_files import Variant
+from engine_files import Variant, onnx_file
+from engine_footprint import footprint, footprint_section
 from engine_networks import NETWORKS
 from engine_page import write_page
 from engine_peers import ENTRIES, OURS, difference, field_of
@@ -32,6 +33,7 @@ from gossamer.measure.machine import instruction_set
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "bench" / "out" / "engine"
 RESULTS = ROOT / "bench" / "results" / "engine.json"
+FOOTPRINT = ROOT / "bench" / "results" / "engine-footprint.json"
 PAGE = ROOT / "docs" / "results" / "engine.md"
 PASSES = 2
 FINER = (1, 2)  # rows that share a pattern, beside the usual four
@@ -95,11 +97,16 @@ def main(
     leave_out: Annotated[list[str] | None, typer.Option(help=", ".join(e.label for e in ENTRIES))] = None,
     skip: Annotated[bool, typer.Option(help="leave out what the results have already")] = False,
     cpu_time: Annotated[bool, typer.Option(help="of the processes, where others use the machine")] = False,
+    begin: Annotated[bool, typer.Option(help="measure import and load first")] = True,
     results: Annotated[
         Path, typer.Option(help="where results are added; the page of other ones lies beside them")
     ] = RESULTS,
 ) -> None:
     """Race, and write the page."""
+    if begin:
+        found = footprint(onnx_file(Variant.parse("lenet-5-int8"), OUT), OUT)
+        FOOTPRINT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(footprint_section(found), flush=True)
     if avx2:
         os.environ.update(SWITCHES)
     _default_peers()
@@ -112,7 +119,8 @@ def main(
         rows[workload.key] = result_of(workload, OUT, leave_out or (), cpu_time)
         print(summary(rows[workload.key]), flush=True)
         write_rows(rows, results)
-    write_page(list(rows.values()), PAGE if results == RESULTS else results.with_suffix(".md"))
+    beside = [footprint_section(json.loads(FOOTPRINT.read_text()))] if FOOTPRINT.exists() else []
+    write_page(list(rows.values()), PAGE if results == RESULTS else results.with_suffix(".md"), beside)
 
 
 def _default_peers() -> None:

@@ -51,8 +51,8 @@ TARGETS = (
 )
 
 
-def write_page(rows: Sequence[Row], path: Path) -> None:
-    """Write the page, and the plot beside it."""
+def write_page(rows: Sequence[Row], path: Path, beside: Sequence[str] = ()) -> None:
+    """Write the page, with the sections ``beside`` the race's, and the plot next to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [HEADING, targets_table({row["key"]: row for row in rows})]
     plot = path.with_name("engine-sparsity.svg")
@@ -60,7 +60,7 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
         parts += [f"## Speed against zeros and block shape\n\n{PLOT.format(plot=plot.name)}"]
     for title, chosen in sections(rows):
         parts += [f"## {title}", results_table(chosen)]
-    parts += [absences(rows), differences(rows), machines(rows)]
+    parts += [*beside, absences(rows), differences(rows), machines(rows)]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
