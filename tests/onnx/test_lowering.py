@@ -254,6 +254,21 @@ def test_an_operator_that_onnx_lacks_is_named_with_the_users_line():
     assert "self.fc(x)" in str(caught.value)
 
 
+class Projected(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 6, num_layers=2, proj_size=3, bidirectional=True, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x)[0]
+
+
+def test_a_projected_lstm_is_refused():
+    graph = traced(Projected, {"x": torch.randn(2, 3, 4)})
+    with pytest.raises(UnsupportedError, match=r"LSTM with proj_size has no form in ONNX(.|\n)*self.lstm"):
+        gossamer_onnx.lower(graph)
+
+
 def test_lowering_is_quiet(capfd, caplog):
     graph = traced(lenet_300_100)
     capfd.readouterr()

@@ -49,6 +49,7 @@ def lower(graph: Graph) -> Program:
     graph = without_batch_norms(graph)
     weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
     plain = _plain(graph, weights)
+    _refuse_projections(plain)
     with _quiet(), shortcuts():
         model = _exported(plain)
     program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
@@ -87,6 +88,17 @@ def _lay_out_attention(plain: Graph) -> None:
         usual.meta = dict(node.meta)
         node.replace_all_uses_with(usual, delete_user_cb=lambda user, usual=usual: user is not usual)
     plain.recompile()
+
+
+def _refuse_projections(plain: Graph) -> None:
+    """Raise UnsupportedError for an LSTM whose state is projected: ONNX has none, and the exporter writes a wrong one."""
+    for node in plain.graph.find_nodes(op="call_function", target=torch.ops.aten.lstm.input):
+        _, _, weights, has_biases, layer_count, _, _, bidirectional, *_ = node.args
+        if len(weights) > layer_count * (2 if bidirectional else 1) * (4 if has_biases else 2):
+            raise UnsupportedError(
+                f"an LSTM with proj_size has no form in ONNX, called at\n  {source_line(node)}\n"
+                "put an nn.Linear behind an LSTM without proj_size"
+            )
 
 
 def _owner(graph: Graph, weight: str) -> nn.Module:
