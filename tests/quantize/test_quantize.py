@@ -109,6 +109,55 @@ def test_attention_in_integers():
     assert signal_to_noise(simulated, ours) > 35 and signal_to_noise(wanted, ours) > 18
 
 
+class Fused(torch.nn.Module):
+    """Attention in one operator; ``shared``: heads for keys and values, fewer than for queries."""
+
+    def __init__(self, shared=4, **options):
+        super().__init__()
+        self.shared, self.options = shared, options
+        self.q, self.out = torch.nn.Linear(16, 32), torch.nn.Linear(32, 16)
+        self.k, self.v = (torch.nn.Linear(16, 8 * shared) for _ in range(2))
+
+    def forward(self, x, mask=None):
+        q, k, v = (
+            y.view(x.shape[0], -1, heads, 8).transpose(1, 2)
+            for y, heads in ((self.q(x), 4), (self.k(x), self.shared), (self.v(x), self.shared))
+        )
+        mask = None if mask is None else mask[:, None, None]
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, **self.options)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+KEPT = torch.arange(9) < torch.tensor([[9], [7], [4], [8]])
+ATTENTION = {
+    "plain": (Fused(), ()),
+    "causal, a scale of its own": (Fused(is_causal=True, scale=0.5), ()),
+    "padded": (Fused(), (KEPT,)),
+    "padded by what is added": (Fused(), (torch.zeros(KEPT.shape).masked_fill(~KEPT, -float("inf")),)),
+    "shared heads": (Fused(2, enable_gqa=True, is_causal=True), ()),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_fused_attention_in_integers(name):
+    torch.manual_seed(0)
+    network, masks = ATTENTION[name]
+    x = torch.randn(4, 9, 16)
+    inputs = (x, *masks) if masks else x
+    graph = gs.trace(network.eval(), inputs)
+    with record() as notes:
+        after = Quantize(attention=True)(graph, gs.Task(calib=[inputs]))
+    assert not [note for note in notes if note.subject in ("matmul", "scaled_dot_product_attention")]
+    with torch.no_grad():
+        wanted, simulated = graph(x, *masks).numpy(), after(x, *masks).numpy()
+    engine = Engine(lower(after))
+    given = [t.numpy() for t in (x, *masks)]
+    ours = engine(*given)
+    assert signal_to_noise(simulated, ours) > 35 and signal_to_noise(wanted, ours) > 18
+    kernels = [step.kernel for step in engine.explain(*given) if step.operator == "gossamer.Attention"]
+    assert len(kernels) == 1 and kernels[0].startswith("attention of qgemm")
+
+
 def test_what_stays_float_is_told():
     _, _, _, notes = quantized("transformer")
     said = " ".join(f"{note.subject}: {note.message}" for note in notes)

@@ -77,8 +77,11 @@ _WHY = {
     ),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "recurrences are computed in float32"),
     **dict.fromkeys(
-        ("scaled_dot_product_attention", "bmm", "matmul", "baddbmm", "einsum"),
-        "a product of two activations: Quantize(attention=True) takes those that are written as products",
+        ("scaled_dot_product_attention", "bmm", "matmul"),
+        "a product of two activations: Quantize(attention=True) takes it",
+    ),
+    **dict.fromkeys(
+        ("baddbmm", "einsum"), "a product of two activations that is not written as matmul or bmm"
     ),
 }
 

@@ -87,7 +87,8 @@ class Quantize(Pass):
     training. ``exempt``: rules for layers that stay float. ``overrides``: integers of its own for the weight of every
     layer that a pattern matches, None to leave the layer in float. ``max_drop``: the most that the task's metric may
     lose; the layers that harm most then stay in float, by measured sensitivity. ``attention``: products of two
-    activations in integers too, queries with keys and weights with values. ``integer_only``: everything in integers, in
+    activations in integers too, queries with keys and weights with values; fused attention is written out for it, heads
+    that share keys and values among them. ``integer_only``: everything in integers, in
     the file no floating point but at its border; what has no integer form is an UnsupportedError that names layer and
     operator. Normalizations, softmax and residual sums behind linear layers then are of 16 bits.
 
@@ -148,7 +149,7 @@ class Quantize(Pass):
         chosen = self._chosen(graph)
         if self.integer_only:
             written = copy.deepcopy(graph)
-            write_out_attention(written)
+            write_out_attention(written, in_integers=True)
             self._places(written, chosen)
         if isinstance(self.activations, Int):
             example_inputs(task)
@@ -178,9 +179,9 @@ class Quantize(Pass):
             )
         fold_corrected(quantized)
         norms = {pair.layer.weight: pair for pair in pairs(quantized)}
-        if self.integer_only:
-            write_out_attention(quantized)
-            quantized.integer_only = True
+        if self.integer_only or (self.attention and self.activations is not None):
+            write_out_attention(quantized, self.integer_only)
+        quantized.integer_only = self.integer_only
         found = [layer for layer in layers(quantized) if layer.weight in chosen]
         places = self._places(quantized, chosen)
         observers = self._calibrated(quantized, task, places)
