@@ -22,6 +22,7 @@ from gossamer.graph import Graph, trace
 from gossamer.weights import Dense, decode
 
 from .network_operators import OPERATORS
+from .network_recurrent import with_torch_weights
 from .simplifying import simplify
 
 # What trains: weights of two dimensions or more, and the vectors that these operators take at these places.
@@ -34,6 +35,7 @@ _VECTORS = {
     "BatchNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
     "GroupNormalization": (1, 2),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), range(1, 11)),  # as with_torch_weights has them
 }
 _MOST_SETTINGS = 64  # elements of a constant that may be a shape, axes, bounds or scales
 
@@ -55,7 +57,7 @@ class Network(nn.Module):
             raise UnsupportedError(
                 f"passes cannot work on the operators {', '.join(unknown)} of an ONNX file; give the PyTorch model"
             )
-        self.program = program
+        self.program = program = with_torch_weights(program)
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.places: dict[str, tuple[nn.Module, str]] = {}
         self._homes: dict[

@@ -18,6 +18,7 @@ from torch import Tensor
 from gossamer.artifact.program import Operation
 from gossamer.errors import UnsupportedError
 
+from .network_recurrent import recurrent
 from .tensors import dtype_name
 
 Function = Callable[..., Any]
@@ -460,6 +461,7 @@ OPERATORS: dict[str, Function] = {
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather, "Expand": _expand,
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Pad": _pad, "Resize": _resize,
     "DepthToSpace": _depth_to_space,
+    "LSTM": recurrent, "GRU": recurrent, "RNN": recurrent,
     "Tile": lambda operation, x, repeats: x.repeat(_ints(repeats)),
     "ArgMax": lambda operation, x: x.argmax(
         int(_attribute(operation, "axis", 0)), bool(_attribute(operation, "keepdims", 1))
