@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 
 import gossamer as gs
 from gossamer import artifact
+from gossamer.artifact.program import same
 from gossamer.onnx import load, lower, save
 
 
@@ -49,7 +51,26 @@ def static(**options):
     return quantize
 
 
+def in_16_bits(source, target, batches):
+    """In the operator set of the float file, which has them in domain com.microsoft alone."""
+    static(
+        weight_type=QuantType.QInt8,
+        activation_type=QuantType.QUInt16,
+        extra_options={"UseQDQContribOps": True},
+    )(source, target, batches)
+    model = onnx.load(target)
+    for entry in model.opset_import:
+        if not entry.domain:
+            entry.version = onnx.load(source).opset_import[0].version
+    onnx.save(model, target)
+
+
+WIDE = {
+    "weights of 4 bits": static(weight_type=QuantType.QInt4, activation_type=QuantType.QUInt8),
+    "activations of 16 bits": in_16_bits,
+}
 QUANTIZERS = {
+    **WIDE,
     "bytes, per channel": static(
         per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8
     ),
@@ -73,3 +94,9 @@ def test_what_onnx_runtime_quantized_runs_alike(name, tmp_path):
     for source in (tmp_path / "int8.onnx", packed):
         found = gs.Engine(source)(x.numpy())
         assert np.abs(found - wanted).max() <= step
+    microsofts = {node.domain for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    assert ("com.microsoft" in microsofts) == (name in WIDE)
+    save(packed, tmp_path / "again.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "again.onnx", providers=["CPUExecutionProvider"])
+    assert np.abs(session.run(None, {"x": x.numpy()})[0] - wanted).max() <= step
+    assert same(load(tmp_path / "again.onnx"), packed)

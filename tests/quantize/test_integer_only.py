@@ -18,7 +18,7 @@ from gossamer.engine import Engine
 from gossamer.errors import GraphError, RecipeError, UnsupportedError
 from gossamer.graph import from_state, to_state, trace
 from gossamer.measure.cost import macs
-from gossamer.onnx import integer_only, load, lower, to_onnx
+from gossamer.onnx import integer_only, load, lower, save, to_onnx
 from gossamer.quantize import First, Int, Int8, PerGroup, PerTensor, Quantize
 from gossamer.task import Task
 from gossamer.train import Finetune
@@ -156,7 +156,18 @@ def test_other_integers(fields):
     equal_everywhere(program, x=images(4, 3).numpy())
 
 
-def test_what_it_computes_is_counted_and_is_written_as_onnx():
+def test_names_are_there_once_and_files_for_others_are_refused(tmp_path):
+    _, _, _, program = network("residual")
+    named = [operation for operation in program.operations if operation.name]
+    assert len({operation.name for operation in named}) == len(named)
+    products = {operation.name for operation in named if operation.op in ("ConvInteger", "MatMulInteger")}
+    assert products == {name.removesuffix(".weight") for name in program.weights if name.endswith(".weight")}
+    with pytest.raises(UnsupportedError, match="Requantize.*without integer_only"):
+        save(program, tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_what_it_computes_is_counted_and_has_an_onnx_model():
     _, graph, _, program = network("residual")
     assert (
         macs(program)[0].dense == macs(lower(graph))[0].dense + 8 * 14 * 14 // 2

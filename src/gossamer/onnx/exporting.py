@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
-from gossamer.artifact.onnx_reader import tags
+from gossamer.artifact.onnx_reader import microsoft, tags
 from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.artifact.whole_file import write_whole
 from gossamer.errors import UnsupportedError
-from gossamer.weights import Quantized, Weight, decode
+from gossamer.weights import Quantized, Weight, decode, dtype
 
 from . import metadata, tensors
 from .checking import check
@@ -28,15 +29,24 @@ _MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 _DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int16": 21, "uint16": 21}
 _DEQUANTIZE_AXIS_SINCE = 13
 _DEQUANTIZE_BLOCKS_SINCE = 21
+_OWN_DOMAIN = "gossamer"
+_WIDE_QUANTIZERS_SINCE = 21
 _NIBBLE, _NIBBLES_SINCE = 4, 21  # integers of four bits, as a type of their own
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
-    """Write ``program`` as an ONNX file. Either the whole file appears or what stood at ``path`` stays.
+    """Write ``program`` as an ONNX file that runtimes load. Either the whole file appears or what stood there stays.
 
-    Raises SaveError where the file cannot be written, and what :func:`to_onnx` raises.
+    Raises SaveError where the file cannot be written, UnsupportedError for operators that the Engine alone has (of
+    integer-only networks), and what :func:`to_onnx` raises.
     """
-    write_whole(path, _serialized(to_onnx(program)))
+    own = sorted({operation.op for operation in program.operations if operation.domain == _OWN_DOMAIN})
+    if own:
+        raise UnsupportedError(
+            f"no other runtime has the operators {', '.join(own)} of integer-only networks, and they have no QDQ form: "
+            "keep the network as .goss for the Engine, or quantize without integer_only for an ONNX file"
+        )
+    write_whole(path, _serialized(to_onnx(_with_microsofts(program))))
 
 
 def _serialized(model: ModelProto) -> bytes:
@@ -74,6 +84,28 @@ def to_onnx(program: Program) -> ModelProto:
     graph.node.extend(node(operation, program.opsets) for operation in program.operations)
     check(model)
     return model
+
+
+def _with_microsofts(program: Program) -> Program:
+    """Quantizers that the program's operator set does not have yet, in the domain where ONNX Runtime has them."""
+    if program.opsets.get("", 0) >= _WIDE_QUANTIZERS_SINCE:
+        return program
+    operations = tuple(
+        replace(operation, domain=microsoft.DOMAIN) if _is_wide(operation, program) else operation
+        for operation in program.operations
+    )
+    is_used = any(operation.domain == microsoft.DOMAIN for operation in operations)
+    opsets = {**program.opsets, microsoft.DOMAIN: 1} if is_used else program.opsets
+    return replace(program, operations=operations, opsets=opsets)
+
+
+def _is_wide(operation: Operation, program: Program) -> bool:
+    """Whether it quantizes to or from 16 bits, or has scales for blocks."""
+    if operation.domain or operation.op not in microsoft.QUANTIZERS:
+        return False
+    zero = program.weights.get(operation.inputs[2]) if len(operation.inputs) > 2 else None
+    is_wide = zero is not None and dtype(zero).name in ("int16", "uint16")
+    return is_wide or bool(operation.attributes.get("block_size"))
 
 
 def _ir_version(program: Program) -> int:

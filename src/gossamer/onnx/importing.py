@@ -16,7 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from gossamer.artifact.onnx_reader import tags
+from gossamer.artifact.onnx_reader import microsoft, tags
 from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import FormatError, UnsupportedError, WeightError
 from gossamer.graph.journal import note
@@ -85,9 +85,8 @@ class _Importer:
         inputs = tuple(port(value, "input") for value in self._true_inputs())
         outputs = tuple(port(value, "output") for value in self.graph.output)
         self._note_what_is_dropped()
-        return Program(
-            inputs, outputs, tuple(operations), self.weights, self.opsets, metadata.read(self.model)
-        )
+        opsets = microsoft.opsets_of(self.opsets, operations)
+        return Program(inputs, outputs, tuple(operations), self.weights, opsets, metadata.read(self.model))
 
     def _add(self, name: str, weight: Weight) -> None:
         if name in self.weights:
@@ -133,7 +132,8 @@ class _Importer:
             if len(attributes) != len(node.attribute):
                 raise FormatError(f"{where}: an attribute is there twice")
             inputs, outputs = tuple(node.input), tuple(node.output)
-            yield Operation(node.op_type, inputs, outputs, attributes, node.name, _domain(node.domain))
+            domain = _domain(node.domain)
+            yield microsoft.standard(Operation(node.op_type, inputs, outputs, attributes, node.name, domain))
 
     def _constant(self, node: NodeProto) -> Weight:
         where = support.place(node)

@@ -22,7 +22,7 @@ from gossamer.artifact.program import (
 from gossamer.errors import FormatError, GraphError, UnsupportedError
 from gossamer.weights import Dense, Weight
 
-from . import tags
+from . import microsoft, tags
 from .functions import Function, Reference, inlined
 from .tensors import NIBBLES, dtype_name, to_array
 from .wire import Message
@@ -53,7 +53,7 @@ def parse(data: bytes, folder: Path | None = None) -> Program:
         tuple(_port(message, "output") for message in graph.messages(12, "an output")),
         tuple(operations),
         weights,
-        _opsets(model),
+        microsoft.opsets_of(_opsets(model), operations),
     )
     reader.check_nibbles(program)
     try:
@@ -123,7 +123,8 @@ class _Reader:
         """The weights and operations of a graph, calls of ``functions`` written out."""
         self.functions = list(functions)
         weights = self.weights(graph)
-        operations = inlined(self.operations(graph.messages(1, "a node")), functions)
+        written_out = inlined(self.operations(graph.messages(1, "a node")), functions)
+        operations = list(map(microsoft.standard, written_out))
         return weights, self.without_constants(operations, weights)
 
     def subgraph(self, graph: Message) -> Subgraph:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -88,11 +90,32 @@ def convert(program: Program) -> Program:
             _leave(c, name)
     converted = without_dead(
         replace(
-            program, operations=tuple(c.operations), weights=c.weights, opsets={**program.opsets, DOMAIN: 1}
+            program,
+            operations=tuple(_with_own_names(c.operations)),
+            weights=c.weights,
+            opsets={**program.opsets, DOMAIN: 1},
         )
     )
     check_integer(converted)
     return converted
+
+
+def _with_own_names(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Where a layer became several operations, its product alone has its name, and others the operator's behind it."""
+    taken = set(parts := Counter(operation.name for operation in operations))
+    owners: set[str] = set()
+    for operation in operations:
+        is_product = operation.op.endswith("Integer") and operation.name not in owners
+        if not operation.name or parts[operation.name] == 1 or is_product:
+            owners.add(operation.name)
+            yield operation
+            continue
+        name = like = f"{operation.name}.{operation.op}"
+        numbers = count(1)
+        while name in taken:
+            name = f"{like}.{next(numbers)}"
+        taken.add(name)
+        yield replace(operation, name=name)
 
 
 def _convert(c: Conversion, operation: Operation) -> None:
