@@ -87,7 +87,7 @@ def _plotted(variant: Variant) -> bool:
     return (variant.network.name, variant.precision) == ("resnet-18", "int8")
 
 
-def main(
+def main(  # noqa: PLR0913 (the options of the command line)
     variants: Annotated[
         list[str] | None, typer.Argument(help="as resnet-18-int8-z90x4; all by default")
     ] = None,

@@ -48,7 +48,12 @@ def footprint(network: Path, folder: Path) -> dict[str, Any]:
         "runs": REPEATS,
         **{
             f"{name}_ms": [round(q, 2) for q in statistics.quantiles(values, n=4)]
-            for name, values in (("numpy", numpy_ms), ("import", import_ms), ("load", load_ms), ("both", both))
+            for name, values in (
+                ("numpy", numpy_ms),
+                ("import", import_ms),
+                ("load", load_ms),
+                ("both", both),
+            )
         },
         "native_bytes": sum(file.stat().st_size for file in package.glob("_native*")),
         "python_bytes": sum(file.stat().st_size for file in parts),
@@ -67,5 +72,5 @@ def footprint_section(found: dict[str, Any]) -> str:
 
 A new process, compiled Python, {found["runs"]} times, median and quartiles: `import gossamer` {spread("import")}, \
 `Engine("{found["network"]}.goss")` ({found["file_bytes"]:,} bytes) {spread("load")}, together {spread("both")}; \
-`import numpy` before them {spread("numpy")}. Target: below 50 ms. Installed for running files: {whole:.1f} MB, of which the \
-native module is {found["native_bytes"] / 1e6:.1f} MB. Target: below 5 MB."""
+`import numpy` before them {spread("numpy")}. Target: below 50 ms. Installed for running files: {whole:.1f} MB, of which \
+the native module is {found["native_bytes"] / 1e6:.1f} MB. Target: below 5 MB."""

@@ -12,6 +12,9 @@ from typing import Any
 import pruning_plots as plots
 from pruning_plots import networks_of
 
+from gossamer.prune import Curves
+from gossamer.report import write_sensitivity
+
 Rows = dict[str, list[dict[str, Any]]]  # outcomes by name, of all seeds
 
 
@@ -190,8 +193,8 @@ def allocation_section(rows: Rows, folder: Path) -> str:
         if named:
             parts += [f"### {subject}", side_by_side(rows, subject, "allocation")]
         if named.get("sensitivity"):
-            curves = named["sensitivity"][0]["curves"]
-            plots.sensitivity_curves(curves, folder / f"pruning-sensitivity-{subject}.svg")
+            curves = Curves(**named["sensitivity"][0]["curves"])
+            write_sensitivity(curves, folder / f"pruning-sensitivity-{subject}.svg")
             parts.append(f"![Loss against the share of one layer removed](pruning-sensitivity-{subject}.svg)")
     return "\n\n".join(parts)
 

@@ -112,22 +112,6 @@ def criteria_curves(named: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
     )
 
 
-def sensitivity_curves(curves: Mapping[str, Any], path: Path) -> None:
-    """By layer, how much the validation loss grows with the share of that layer that is removed."""
-    values = [
-        {"removed": 100 * share, "loss": max(loss, 1e-4), "layer": name.removesuffix(".weight")}
-        for name, losses in curves["increase"].items()
-        for share, loss in zip(curves["shares"], losses, strict=True)
-    ]
-    encoding = {
-        "x": axis("removed", "weights of the layer removed, %"),
-        "y": axis("loss", "growth of the validation loss", type="log"),
-        "color": color("layer"),
-    }
-    mark = {"type": "line", "point": True}
-    write({**SIZE, "data": {"values": values}, "mark": mark, "encoding": encoding}, path)
-
-
 def error_and_latency(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     """What speed costs in accuracy: a point for each pattern and share, joined by pattern."""
     values = []

@@ -1,5 +1,6 @@
 """Allocations: counted by hand, and what they promise held to what they gave."""
 
+import dataclasses
 import json
 import math
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import gossamer as gs
-from gossamer.errors import RecipeError
+from gossamer.errors import RecipeError, TaskError
 from gossamer.graph import cost, effective, record
 from gossamer.numerics.importance import lamp
 from gossamer.prune import (
@@ -27,6 +28,7 @@ from gossamer.prune import (
 )
 from gossamer.prune.allocation.erdos_renyi import densities
 from gossamer.prune.allocation.sensitivity import Curves
+from gossamer.report import write_sensitivity
 
 
 class Net(nn.Module):
@@ -143,6 +145,25 @@ def test_sensitivity_measures_each_layer_alone(graph, task, tmp_path):
     assert kept(again) == kept(pruned) and cache.read_bytes() == before
     with pytest.raises(RecipeError, match="rise between 0 and 1"):
         Sensitivity(shares=(0.5, 0.4))
+
+
+def test_sensitivity_is_told_and_plotted(graph, task, tmp_path):
+    curves = gs.Prune(0.5, allocate=Sensitivity(shares=(0.5, 0.9)), overrides={"fc2": 0.0}).sensitivity(
+        graph, task
+    )
+    assert curves.shares == (0.5, 0.9)
+    assert set(curves.increase) == SIZES.keys() - {"fc2.weight"}
+    assert len(gs.Prune(0.5).sensitivity(graph, task).increase) == len(SIZES)
+    write_sensitivity(curves, tmp_path / "curves.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert all(name.removesuffix(".weight") in drawn for name in curves.increase)
+
+
+def test_what_is_measured_is_asked_for_before_anything_runs(graph, task):
+    with pytest.raises(TaskError, match="valid"):
+        gs.Prune(0.5, allocate=Sensitivity()).check(graph, dataclasses.replace(task, valid=None))
+    with pytest.raises(TaskError, match="valid"):
+        gs.Prune(0.5, allocate=Budget(within=Sensitivity())).check(graph, gs.Task())
 
 
 def test_own_amounts_stay_out_of_every_allocation(graph, task):

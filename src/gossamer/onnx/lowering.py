@@ -91,7 +91,7 @@ def _lay_out_attention(plain: Graph) -> None:
 
 
 def _refuse_projections(plain: Graph) -> None:
-    """Raise UnsupportedError for an LSTM whose state is projected: ONNX has none, and the exporter writes a wrong one."""
+    """Raise UnsupportedError for an LSTM with a projected state: ONNX has none, and the exporter writes a wrong one."""
     for node in plain.graph.find_nodes(op="call_function", target=torch.ops.aten.lstm.input):
         _, _, weights, has_biases, layer_count, _, _, bidirectional, *_ = node.args
         if len(weights) > layer_count * (2 if bidirectional else 1) * (4 if has_biases else 2):

@@ -29,7 +29,7 @@ from gossamer.graph import (
 from gossamer.graph.select import Choice, choose
 from gossamer.task import Task
 
-from .allocation import Allocation, Candidates, Uniform
+from .allocation import Allocation, Candidates, Curves, Sensitivity, Uniform
 from .allocation.allocation import Kept
 from .criteria import Criterion, Magnitude
 from .granularity import Elements, Granularity, Groups
@@ -70,9 +70,10 @@ class Prune(Pass):
         return dataclasses.replace(self, amount=self.amount * strength, overrides=overrides)
 
     def check(self, graph: Graph, task: Task) -> None:
-        """Every pattern matches a layer, and the task has what the criterion needs."""
+        """Every pattern matches a layer, and the task has what the criterion and the allocation need."""
         self.amounts(layers(graph))
         self.by.check(graph, task)
+        self.allocate.require(task)
 
     def amounts(self, found: Sequence[Layer]) -> Choice[float]:
         """The amount of each of these layers, by weight."""
@@ -101,15 +102,32 @@ class Prune(Pass):
 
     def decide(self, graph: Graph, task: Task) -> tuple[list[Groups], Kept]:
         """The groups of the layers that have an amount, and which of them are kept; changes nothing."""
+        groups, candidates = self._candidates(graph, task)
+        if not groups:
+            return [], {}
+        kept = self.allocate.keep(candidates)
+        return groups, {
+            each.name: each.settled(kept[each.name], candidates.scores[each.name]) for each in groups
+        }
+
+    def sensitivity(self, graph: Graph, task: Task) -> Curves:
+        """How much the validation loss grows with the share of one layer that goes, layer by layer; changes nothing.
+
+        ``gossamer.report.write_sensitivity`` plots it. The shares are those of ``allocate`` where it is a
+        :class:`Sensitivity`, whose cache is used; the layers are those that have an amount. Raises TaskError for a
+        task without validation batches and a loss.
+        """
+        measured = self.allocate if isinstance(self.allocate, Sensitivity) else Sensitivity()
+        return measured.curves(self._candidates(graph, task)[1])
+
+    def _candidates(self, graph: Graph, task: Task) -> tuple[list[Groups], Candidates]:
         found = layers(graph)
         chosen = self.amounts(found)
         pruned = [layer for layer in found if chosen.values.get(layer.weight, 0) > 0]
         groups = self.granularity.groups(graph, pruned) if pruned else []
-        if not groups:
-            return [], {}
         amounts = {each.name: min(chosen.values.get(n, self.amount) for n in each.named) for each in groups}
         own = frozenset(each.name for each in groups if chosen.own.intersection(each.named))
-        scores = self._scores(graph, task, groups)
+        scores = self._scores(graph, task, groups) if groups else {}
 
         def settled(kept: Kept) -> Kept:
             return {each.name: each.settled(kept[each.name], scores[each.name]) for each in groups}
@@ -118,8 +136,7 @@ class Prune(Pass):
             return self.without(copy.deepcopy(graph), groups, settled(kept), quietly=True)
 
         named = {each.name: each for each in groups}
-        candidates = Candidates(graph, task, named, scores, amounts, own, self.least, apply)
-        return groups, settled(self.allocate.keep(candidates))
+        return groups, Candidates(graph, task, named, scores, amounts, own, self.least, apply)
 
     def _scores(self, graph: Graph, task: Task, groups: Sequence[Groups]) -> dict[str, Tensor]:
         scores = self.by.scores(graph, task, groups)

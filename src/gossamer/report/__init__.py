@@ -8,13 +8,22 @@ from __future__ import annotations
 from os import PathLike
 
 from gossamer.measure.records import Comparison
+from gossamer.prune import Curves
 from gossamer.quantize import Diagnosis, TradeOff
 from gossamer.report._diagnosis import render_diagnosis
 from gossamer.report._file import replace
 from gossamer.report._page import render
+from gossamer.report._sensitivity import sensitivity_svg
 from gossamer.report._trade_off import trade_off_svg
 
-__all__ = ["render", "render_diagnosis", "write_diagnosis", "write_report", "write_trade_off"]
+__all__ = [
+    "render",
+    "render_diagnosis",
+    "write_diagnosis",
+    "write_report",
+    "write_sensitivity",
+    "write_trade_off",
+]
 
 
 def write_report(comparison: Comparison, path: str | PathLike[str]) -> None:
@@ -40,3 +49,11 @@ def write_trade_off(found: TradeOff, path: str | PathLike[str]) -> None:
     Raises :class:`gossamer.errors.SaveError` when the file cannot be written, and MissingDependencyError.
     """
     replace(path, trade_off_svg(found).encode())
+
+
+def write_sensitivity(curves: Curves, path: str | PathLike[str]) -> None:
+    """Plot what :meth:`gossamer.prune.Prune.sensitivity` measured, as an SVG file: a line for each layer.
+
+    Raises :class:`gossamer.errors.SaveError` when the file cannot be written, and MissingDependencyError.
+    """
+    replace(path, sensitivity_svg(curves).encode())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gossamer.errors import MissingDependencyError
 from gossamer.quantize import TradeOff
+from gossamer.report._svg import as_svg
 
 _COSTS = {"bytes": "bytes of the weights", "microseconds": "microseconds of a run, layers timed one by one"}
 _LEAST = 1e-12  # an axis of logarithms has no zero
@@ -15,14 +15,8 @@ _LINE, _CHOSEN = "#4c78a8", "#e45756"
 
 def trade_off_svg(found: TradeOff) -> str:
     """One chart for each cost that was measured, side by side, as SVG. Raises MissingDependencyError."""
-    try:
-        import vl_convert
-    except ImportError as missing:
-        raise MissingDependencyError(
-            "the plot needs vl-convert-python: pip install vl-convert-python"
-        ) from missing
     measured = [cost for cost in _COSTS if not math.isnan(getattr(found.chosen, cost))]
-    return str(vl_convert.vegalite_to_svg({"hconcat": [_chart(found, cost) for cost in measured]}))
+    return as_svg({"hconcat": [_chart(found, cost) for cost in measured]})
 
 
 def _chart(found: TradeOff, cost: str) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class Allocation(abc.ABC):
     def keep(self, candidates: Candidates) -> Kept:
         """Which groups are kept, bool of the shape of the scores."""
 
+    def require(self, task: Task) -> None:
+        """Raise TaskError where ``task`` lacks what is measured."""
+        del task
+
     def check(self, amount: float) -> str | None:
         """What is wrong with ``amount``, or None."""
         return None if 0.0 <= amount < 1.0 else "an amount is the share to remove: at least 0 and below 1"

@@ -81,6 +81,10 @@ class Budget(Allocation):
         if self.steps < 1:
             raise RecipeError(f"{self}: steps is 1 or more")
 
+    def require(self, task: Task) -> None:
+        """What ``within`` needs."""
+        self.within.require(task)
+
     def keep(self, candidates: Candidates) -> Kept:
         """See :class:`Allocation`."""
         shared = candidates.shared

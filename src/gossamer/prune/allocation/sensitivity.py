@@ -18,7 +18,7 @@ import torch
 
 from gossamer.errors import RecipeError
 from gossamer.graph import fingerprint
-from gossamer.task import evaluate_loss
+from gossamer.task import Task, evaluate_loss
 
 from .allocation import Allocation, Candidates, Kept, keep_each, keep_largest
 
@@ -79,6 +79,12 @@ class Sensitivity(Allocation):
         rising = all(a < b for a, b in zip((0.0, *self.shares), (*self.shares, 1.0), strict=True))
         if not self.shares or not rising:
             raise RecipeError(f"{self}: the shares rise between 0 and 1")
+
+    def require(self, task: Task) -> None:
+        """A validation set and a loss, unless there is a cache to look in."""
+        if self.cache is None or not Path(self.cache).exists():
+            task.require("valid")
+            task.require("loss")
 
     def keep(self, candidates: Candidates) -> Kept:
         """See :class:`Allocation`."""
