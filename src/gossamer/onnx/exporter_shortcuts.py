@@ -93,7 +93,7 @@ def _has_form(target: Any, forms: set[Any]) -> bool:
 
 
 # Other names of operators that have a form.
-_SAME_AS = {
+_SAME_AS: dict[Any, Any] = {
     aten.__and__.Tensor: aten.bitwise_and.Tensor,
     aten.__or__.Tensor: aten.bitwise_or.Tensor,
 }
