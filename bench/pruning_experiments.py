@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from pruning_comparisons import comparisons
 from pruning_jobs import Job, Steps, Work, fine_tuning, run
 from pruning_lab import SUBJECTS, Lab, Subject
+from torch import nn
 
-from gossamer.graph import Graph, effective, layers
+from gossamer.graph import Graph, effective, layers, original
 from gossamer.prune import (
     SNIP,
     Global,
@@ -70,13 +72,14 @@ SPARSE = (
 
 @dataclass(frozen=True)
 class AtInitialization:
-    """SNIP: pruned before any training."""
+    """SNIP: pruned before any training; scaled so that variance is kept, as the paper starts (section 5)."""
 
     subject: str
     removed: float
     epochs: int
     lr: float
     decay: float
+    shift: int
 
     @property
     def name(self) -> str:
@@ -86,19 +89,29 @@ class AtInitialization:
     def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
         """Prune the fresh network, train what is left."""
         subject = SUBJECTS[self.subject]
+        task = lab.task(subject, shift=self.shift)
         prune = Prune(self.removed / 100, by=SNIP(batches=20, seed=seed), allocate=Global(), least=0.0)
         train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed)
-        graph = run(
-            lab, f"snip-{self.name}-{seed}", [prune, train], lab.fresh(subject, seed), lab.task(subject)
-        )
+        graph = run(lab, f"snip-{self.name}-{seed}", [prune, train], scaled(lab.fresh(subject, seed)), task)
         return lab.outcome(subject, graph)
 
 
 SNIPS = (
-    AtInitialization("lenet-300-100", 95, 30, 2e-3, 0.01),
-    AtInitialization("lenet-5", 98, 12, 3e-3, 0.01),
-    AtInitialization("lenet-5", 99, 12, 3e-3, 0.01),
+    AtInitialization("lenet-300-100", 95, 50, 2e-3, 0.0, 1),
+    AtInitialization("lenet-5", 98, 30, 5e-3, 0.0, 1),
+    AtInitialization("lenet-5", 99, 30, 5e-3, 0.0, 0),
 )
+
+
+def scaled(fresh: Graph) -> Graph:
+    """The untrained network with weights of variance 1 / inputs, and no biases (torch's own are a third of that)."""
+    for layer in layers(fresh):
+        weight = original(fresh, layer.weight)
+        with torch.no_grad():
+            nn.init.trunc_normal_(weight, std=weight[0].numel() ** -0.5)
+            if (bias := fresh.get_submodule(layer.name).bias) is not None:
+                bias.zero_()
+    return fresh
 
 
 # The lottery ticket: 20 % fewer weights a round, 10 % in the last layer (Frankle and Carbin 2019, figure 2).

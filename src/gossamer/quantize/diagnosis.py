@@ -21,6 +21,7 @@ from .run import QuantizedLayer, Run, quantized_layers, unquantized
 from .sensitivity import example_batches, partial, sensitivities
 
 _COARSE_WEIGHTS = 25  # decibels: some four bits
+_HARMLESS = 45  # decibels: of the outputs, an error of half a percent
 # Of an activation's 255 steps, so many between the quartiles of its values: fewer, and its range is called wide.
 _FEW_LEVELS = 24
 
@@ -46,7 +47,9 @@ class LayerDiagnosis:
 
     @property
     def advice(self) -> str:
-        """What to try first."""
+        """What to try first; empty where the layer does no harm worth the name."""
+        if self.alone_db > _HARMLESS:
+            return ""
         if self.weight_db < _COARSE_WEIGHTS:
             return "weights: PerChannel() scales, MSE() ranges, AdaRound() or more bits"
         if self.saturated > 0.01:
@@ -69,6 +72,10 @@ class Diagnosis:
         """The layers that harm the outputs most, the worst first."""
         return tuple(sorted(self.layers, key=lambda layer: layer.alone_db)[:count])
 
+    def to_try(self, count: int = 5) -> list[str]:
+        """Of the worst layers, those that do harm: their name and what to try."""
+        return [f"{layer.name}: {layer.advice}" for layer in self.worst(count) if layer.advice]
+
     def __str__(self) -> str:
         lines = [
             f"outputs: {self.output_db:.1f} dB",
@@ -79,7 +86,7 @@ class Diagnosis:
                 f"{layer.weight_db:8.1f} {layer.output_db:7.1f} {layer.alone_db:7.1f} {layer.saturated:9.2%}"
             )
             lines.append(f"{layer.name:40} {layer.bits:4} {numbers}")
-        lines += [f"try: {layer.name}: {layer.advice}" for layer in self.worst(3)]
+        lines += [f"try: {each}" for each in self.to_try(3)]
         return "\n".join(lines)
 
 

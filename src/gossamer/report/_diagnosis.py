@@ -9,48 +9,90 @@ from importlib import resources
 import torch
 
 from gossamer.numerics.histogram import Histogram
-from gossamer.quantize import Diagnosis
+from gossamer.quantize import Diagnosis, LayerDiagnosis
 
 _BARS, _WIDTH, _HEIGHT = 96, 480, 90
 _HEAD = ("layer", "bits", "weights, dB", "output, dB", "alone, dB", "saturated", "to try")
 
 
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Quantization, layer by layer</title>
+<style>{style}</style>
+</head>
+<body>
+<div class="page">
+<header>
+  <p class="eyebrow">gossamer diagnosis</p>
+  <h1>Quantization, layer by layer</h1>
+  <p class="lede">The network’s outputs are {output} dB above the error of quantization; 6 dB are one bit.</p>
+</header>
+<main>
+<section>
+  <h2>What harms most</h2>
+  {worst}
+</section>
+<section>
+  <h2>Layers</h2>
+  <p>Decibels of the weights, of the layer’s output in the whole quantized network, and of the network’s outputs where this
+  layer alone is quantized; the share of the input that saturates.</p>
+  <div class="scroll">{table}</div>
+</section>
+<section>
+  <h2>Activations and their ranges</h2>
+  <p>How often each value occurs, on a scale of logarithms, zeros left out. What is outside of the dashed lines
+  saturates.</p>
+  <div class="panels small">{charts}</div>
+</section>
+</main>
+</div>
+</body>
+</html>
+"""
+
+
 def render_diagnosis(diagnosis: Diagnosis) -> str:
     """One HTML page that needs no other file. The same diagnosis gives the same text."""
     style = resources.files("gossamer.report").joinpath("style.css").read_text(encoding="utf-8")
-    worst = "".join(f"<li>{escape(each.name)}: {escape(each.advice)}</li>" for each in diagnosis.worst())
     charts = "".join(
-        f"<figure><figcaption>{escape(name)}</figcaption>{_svg(histogram, *diagnosis.bounds[name])}</figure>"
+        _figure(name, histogram, *diagnosis.bounds[name])
         for name, histogram in diagnosis.histograms.items()
         if histogram.width
     )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Quantization, layer by layer</title>'
-        f"<style>{style}</style></head><body><main><h1>Quantization, layer by layer</h1>"
-        f"<p>The network's outputs: {_decibels(diagnosis.output_db)} dB above the error of quantization. 6 dB are one "
-        f"bit; <em>alone</em> is the outputs' where that layer alone is quantized.</p>"
-        f"<h2>What harms most</h2><ol>{worst}</ol><h2>Layers</h2>{_table(diagnosis)}"
-        f"<h2>Activations and their ranges</h2><p>How often each value occurs (logarithmic, zeros left out); what is "
-        f"outside of the marks saturates.</p>{charts}</main></body></html>\n"
+    listed = "".join(f"<li>{escape(each)}</li>" for each in diagnosis.to_try())
+    worst = f'<ol class="plain">{listed}</ol>' if listed else "<p>No layer does harm worth the name.</p>"
+    return _PAGE.format(
+        style=style,
+        output=_decibels(diagnosis.output_db),
+        worst=worst,
+        table=_table(diagnosis),
+        charts=charts,
     )
 
 
+def _figure(name: str, histogram: Histogram, lower: float, upper: float) -> str:
+    range_ = f"integers {lower:.3g} to {upper:.3g}, values {histogram.lower:.3g} to {histogram.upper:.3g}"
+    caption = f'<h3>{escape(name)}</h3><span class="muted">{range_}</span>'
+    return f"<figure><figcaption>{caption}</figcaption>{_svg(histogram, lower, upper)}</figure>"
+
+
 def _table(diagnosis: Diagnosis) -> str:
-    rows = [
-        (
-            layer.name,
-            str(layer.bits),
-            _decibels(layer.weight_db),
-            _decibels(layer.output_db),
-            _decibels(layer.alone_db),
-            f"{layer.saturated:.2%}",
-            layer.advice,
-        )
-        for layer in diagnosis.layers
-    ]
-    head = "".join(f"<th>{name}</th>" for name in _HEAD)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{name}</th>" for name in _HEAD[1:-1])
+    head = f'<th class="words">{_HEAD[0]}</th>{head}<th class="words">{_HEAD[-1]}</th>'
+    body = "".join(map(_row, diagnosis.layers))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _row(layer: LayerDiagnosis) -> str:
+    decibels = (layer.weight_db, layer.output_db, layer.alone_db)
+    cells = (str(layer.bits), *map(_decibels, decibels), f"{layer.saturated:.2%}")
+    inner = "".join(f"<td>{cell}</td>" for cell in cells)
+    name, advice = escape(layer.name), escape(layer.advice)
+    return f'<tr><th scope="row" class="words">{name}</th>{inner}<td class="words long">{advice}</td></tr>'
 
 
 def _decibels(value: float) -> str:
@@ -75,5 +117,5 @@ def _svg(histogram: Histogram, lower: float, upper: float) -> str:
         for x in ((bound - left) / (right - left) * _WIDTH for bound in (lower, upper))
     )
     spoken = f"values from {histogram.lower:.3g} to {histogram.upper:.3g}, range {lower:.3g} to {upper:.3g}"
-    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%"'
     return f'<svg role="img" aria-label="{spoken}" {size}><g fill="currentColor" opacity="0.6">{bars}</g>{lines}</svg>'
