@@ -38,8 +38,8 @@ _PAGE = """<!doctype html>
 </section>
 <section>
   <h2>Layers</h2>
-  <p>Decibels of the weights, of the layer’s output in the whole quantized network, and of the network’s outputs where this
-  layer alone is quantized; the share of the input that saturates.</p>
+  <p>Decibels of the weights, of the layer’s output in the whole quantized network, and of the network’s outputs where
+  this layer alone is quantized; the share of the input that saturates.</p>
   <div class="scroll">{table}</div>
 </section>
 <section>
