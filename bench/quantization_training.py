@@ -131,7 +131,7 @@ def sparse(amount: float, rounds: int, epochs: int) -> list[Pass]:
     quantize = Quantize(training=Learned(), batches=8)
     return [
         Repeat(rounds, [prune, training(epochs, 1e-3)], ramp=Cubic()),
-        training(epochs, 5e-4),
+        training(2 * epochs, 1e-3),
         quantize,
         training(epochs, 2e-4),
     ]
@@ -151,7 +151,7 @@ def jobs(scale: float) -> list[Job]:
         Job("separable", "fashion", [training(n(6), 3e-3)], lambda: Separable(16)),
         Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(32, 3, 2), seeds=1),
     ]
-    found += [Job(f"separable QAT {b}", "fashion", aware(b, n(3)), after="separable") for b in (4, 8, 3, 2)]
+    found += [Job(f"separable QAT {b}", "fashion", aware(b, n(6)), after="separable") for b in (4, 8, 3, 2)]
     for percent in (80, 90):
         recipe = sparse(percent / 100, 2, n(1))
         found.append(Job(f"wide {percent} % zeros", "fashion", recipe, after="wide", seeds=1))
