@@ -14,9 +14,7 @@ struct CellStep {
   CellPlanes planes;
   const CellKernel* kernel;
   std::shared_ptr<const CellWeights> weights;
-  std::vector<int32_t> initial;  // floats have the same size
-  std::vector<float> scale, shift;
-  std::vector<int32_t> multiplier, right_shift;
+  CellChannels channels;
   CellEpilogue epilogue;
   bool bytes, float_out, sums_out;
   int64_t in_planes;
@@ -36,14 +34,7 @@ CellConvArgs CellStep::args(const Run& run, int64_t image) const {
   a.in = copy.input(run, planes, in_planes, shape, image);
   a.weights = weights->view();
   a.at = planes.positions();
-  a.initial = initial.data();
-  a.epilogue = epilogue;
-  a.epilogue.scale = scale.data();
-  a.epilogue.shift = shift.data();
-  if (epilogue.multiplier) {
-    a.epilogue.multiplier = multiplier.data();
-    a.epilogue.right_shift = right_shift.data();
-  }
+  channels.give(a, epilogue);
   a.residual = residual == kNoSlot ? nullptr : run.at<uint32_t>(residual) + image * out_image();
   a.out = run.at<uint32_t>(y) + image * out_image();
   a.float_out = float_out;
@@ -74,7 +65,28 @@ std::vector<Element> filled_up(const void* values, int64_t rows) {
   return all;
 }
 
-std::shared_ptr<const CellWeights> packed_weights(Build& b, const CellConv& conv, const CellPlanes& planes, CellForm form) {
+// Whether most cells of weights are there, so that leaving out the others brings nothing.
+bool is_dense(const CellWeights& w) { return 10 * w.kept > 8 * w.all; }
+
+}  // namespace
+
+CellChannels::CellChannels(const CellConv& conv)
+    : initial(filled_up<int32_t>(conv.initial, conv.shape.out_channels)),
+      multiplier(filled_up<int32_t>(conv.epilogue.multiplier, conv.shape.out_channels)),
+      right_shift(filled_up<int32_t>(conv.epilogue.right_shift, conv.shape.out_channels)),
+      scale(filled_up<float>(conv.scale, conv.shape.out_channels)), shift(filled_up<float>(conv.shift, conv.shape.out_channels)) {}
+
+void CellChannels::give(CellConvArgs& a, const CellEpilogue& epilogue) const {
+  a.initial = initial.data();
+  a.epilogue = epilogue;
+  a.epilogue.scale = scale.data();
+  a.epilogue.shift = shift.data();
+  if (!epilogue.multiplier) return;
+  a.epilogue.multiplier = multiplier.data();
+  a.epilogue.right_shift = right_shift.data();
+}
+
+std::shared_ptr<const CellWeights> packed_cell_weights(Build& b, const CellConv& conv, const CellPlanes& planes, CellForm form) {
   const auto made = b.packed.get("cells:" + cell_conv_key(conv, planes), [&]() -> PackedWeights::Memory {
     return std::make_shared<const CellWeights>(
         conv.byte_weights ? pack_cell_weights(conv.shape, planes, conv.byte_weights, form)
@@ -82,11 +94,6 @@ std::shared_ptr<const CellWeights> packed_weights(Build& b, const CellConv& conv
   });
   return std::static_pointer_cast<const CellWeights>(made);
 }
-
-// Whether most cells of weights are there, so that leaving out the others brings nothing.
-bool is_dense(const CellWeights& w) { return 10 * w.kept > 8 * w.all; }
-
-}  // namespace
 
 CellCopy::CellCopy(Build& b, const CellConv& conv, const CellPlanes& planes)
     : x_(conv.x), copy_(planes.copies() ? b.scratch(planes.cells() * 4) : kNoSlot), fill_(conv.byte_weights ? conv.fill * 0x01010101u : 0u) {}
@@ -114,13 +121,10 @@ Step cell_conv_step(Build& b, const CellConv& conv) {
   const ConvShape& s = conv.shape;
   const int64_t in_planes = bytes ? (s.in_channels + 3) / 4 : s.in_channels;
   const CellPlanes planes(s, in_planes, b.in_arena(conv.x));
-  const auto weights = packed_weights(b, conv, planes, kernel.form);
+  const auto weights = packed_cell_weights(b, conv, planes, kernel.form);
   if (bytes && is_dense(*weights) && prefers_product(conv, planes, kernel.lanes)) return product_conv_step(b, conv, planes);
   auto step = std::make_shared<CellStep>(CellStep{
-      s, planes, &kernel, weights, filled_up<int32_t>(conv.initial, s.out_channels),
-      filled_up<float>(conv.scale, s.out_channels), filled_up<float>(conv.shift, s.out_channels),
-      filled_up<int32_t>(conv.epilogue.multiplier, s.out_channels), filled_up<int32_t>(conv.epilogue.right_shift, s.out_channels),
-      conv.epilogue, bytes, conv.float_out, conv.sums_out, in_planes, CellCopy(b, conv, planes), conv.y, conv.residual});
+      s, planes, &kernel, weights, CellChannels(conv), conv.epilogue, bytes, conv.float_out, conv.sums_out, in_planes, CellCopy(b, conv, planes), conv.y, conv.residual});
   const CellWeights& w = *step->weights;
   const int64_t macs = s.batch * s.pixels() * w.kept * (bytes ? 4 : 1);
   return {[step](const Run& run) { step->run(run); }, kernel.name, "", macs, w.bytes()};

@@ -38,4 +38,16 @@ std::string cell_conv_key(const CellConv& conv, const CellPlanes& planes);
 
 Step cell_conv_step(Build& b, const CellConv& conv);
 
+// What a convolution knows of its output channels, filled up to whole units; floats and int32 have one size.
+struct CellChannels {
+  std::vector<int32_t> initial, multiplier, right_shift;
+  std::vector<float> scale, shift;
+
+  explicit CellChannels(const CellConv& conv);
+  void give(CellConvArgs& a, const CellEpilogue& epilogue) const;
+};
+
+// The weights as the kernel of this form reads them, packed once for all plans.
+std::shared_ptr<const CellWeights> packed_cell_weights(Build& b, const CellConv& conv, const CellPlanes& planes, CellForm form);
+
 }  // namespace gossamer

@@ -1,8 +1,7 @@
 #include "runtime/depthwise_cells.h"
 
+#include <algorithm>
 #include <limits>
-
-#include "kernels/depthwise_cells/layout.h"
 
 namespace gossamer {
 namespace {
@@ -19,46 +18,58 @@ std::vector<Element> filled_up(const void* values, int64_t channels) {
 // Everything about a step but the pointers of a run.
 struct DepthwiseStep {
   ConvShape shape;
-  DepthwiseLayout layout;
-  const DepthwiseCellsKernel* kernel;
-  std::vector<int32_t> offsets, initial;
-  std::vector<float> scale, shift;
-  std::vector<int32_t> multiplier, right_shift;
-  std::vector<std::byte> taps;
-  std::vector<CellBlock> blocks;
-  CellEpilogue epilogue;
-  uint32_t fill;
+  DepthwisePlanes planes;
+  int64_t copy_bytes;
   Slot x, y, residual, copies;
 
-  int64_t planes() const { return (shape.in_channels + 3) / 4; }
-  void run_plane(const Run& run, int64_t image, int64_t plane, uint32_t* copy) const;
+  void run(const Run& run) const {
+    const int64_t count = (shape.in_channels + 3) / 4;
+    run.pool->share(shape.batch * count, [&](int64_t begin, int64_t end, int worker) {
+      auto* copy = reinterpret_cast<uint32_t*>(run.at<std::byte>(copies) + worker * copy_bytes);
+      for (int64_t i = begin; i < end; ++i) {
+        const uint32_t* other = residual == kNoSlot ? nullptr : run.at<uint32_t>(residual) + i * shape.pixels();
+        planes.run(run.at<uint32_t>(x) + i * shape.in_h * shape.in_w, other, i % count, copy, run.at<uint32_t>(y) + i * shape.pixels());
+      }
+    });
+  }
 };
 
-void DepthwiseStep::run_plane(const Run& run, int64_t image, int64_t plane, uint32_t* copy) const {
-  const int64_t place = image * planes() + plane;
-  layout.copy(run.at<uint32_t>(x) + place * shape.in_h * shape.in_w, fill, copy);
+}  // namespace
+
+DepthwiseChannels::DepthwiseChannels(const CellConv& conv, CellForm form)
+    : initial(filled_up<int32_t>(conv.initial, conv.shape.in_channels)),
+      multiplier(filled_up<int32_t>(conv.epilogue.multiplier, conv.shape.in_channels)),
+      right_shift(filled_up<int32_t>(conv.epilogue.right_shift, conv.shape.in_channels)),
+      scale(filled_up<float>(conv.scale, conv.shape.in_channels)), shift(filled_up<float>(conv.shift, conv.shape.in_channels)),
+      taps(DepthwiseLayout(conv.shape).taps(conv.byte_weights, form)) {}
+
+DepthwisePlanes::DepthwisePlanes(const ConvShape& shape, const CellConv& conv, const DepthwiseCellsKernel& kernel,
+                                 std::shared_ptr<const DepthwiseChannels> channels)
+    : layout_(shape), kernel_(&kernel), channels_(std::move(channels)), offsets_(layout_.offsets()), blocks_(layout_.blocks(kernel.lanes)),
+      epilogue_(conv.epilogue), fill_(conv.fill * 0x01010101u) {}
+
+void DepthwisePlanes::run(const uint32_t* in, const uint32_t* residual, int64_t plane, uint32_t* copy, uint32_t* out) const {
+  layout_.copy(in, fill_, copy);
   DepthwiseCellsArgs a;
   a.in = copy;
-  a.segments = static_cast<int>(offsets.size());
-  a.step = layout.step();
-  a.offsets = offsets.data();
-  a.taps = taps.data() + plane * a.segments * depthwise_tap_bytes(kernel->form);
-  a.blocks = blocks.data();
-  a.block_count = static_cast<int64_t>(blocks.size());
-  a.initial = initial.data() + 4 * plane;
-  a.epilogue = epilogue;
-  a.epilogue.scale = scale.data() + 4 * plane;
-  a.epilogue.shift = shift.data() + 4 * plane;
-  if (epilogue.multiplier) {
-    a.epilogue.multiplier = multiplier.data() + 4 * plane;
-    a.epilogue.right_shift = right_shift.data() + 4 * plane;
+  a.segments = static_cast<int>(offsets_.size());
+  a.step = layout_.step();
+  a.offsets = offsets_.data();
+  a.taps = channels_->taps.data() + plane * a.segments * depthwise_tap_bytes(kernel_->form);
+  a.blocks = blocks_.data();
+  a.block_count = static_cast<int64_t>(blocks_.size());
+  a.initial = channels_->initial.data() + 4 * plane;
+  a.epilogue = epilogue_;
+  a.epilogue.scale = channels_->scale.data() + 4 * plane;
+  a.epilogue.shift = channels_->shift.data() + 4 * plane;
+  if (epilogue_.multiplier) {
+    a.epilogue.multiplier = channels_->multiplier.data() + 4 * plane;
+    a.epilogue.right_shift = channels_->right_shift.data() + 4 * plane;
   }
-  a.residual = residual == kNoSlot ? nullptr : run.at<uint32_t>(residual) + place * shape.pixels();
-  a.out = run.at<uint32_t>(y) + place * shape.pixels();
-  kernel->run(a);
+  a.residual = residual;
+  a.out = out;
+  kernel_->run(a);
 }
-
-}  // namespace
 
 bool is_depthwise_of_cells(const CellConv& conv) {
   const ConvShape& s = conv.shape;
@@ -70,22 +81,13 @@ bool is_depthwise_of_cells(const CellConv& conv) {
 Step depthwise_cells_step(Build& b, const CellConv& conv) {
   const DepthwiseCellsKernel& kernel = fastest(kDepthwiseCellsKernels, b.isa);
   const ConvShape& s = conv.shape;
-  const DepthwiseLayout layout(s);
-  const int64_t copy_bytes = (layout.cells() * 4 + 63) / 64 * 64;
-  auto step = std::make_shared<DepthwiseStep>(DepthwiseStep{
-      s, layout, &kernel, layout.offsets(), filled_up<int32_t>(conv.initial, s.in_channels),
-      filled_up<float>(conv.scale, s.in_channels), filled_up<float>(conv.shift, s.in_channels),
-      filled_up<int32_t>(conv.epilogue.multiplier, s.in_channels), filled_up<int32_t>(conv.epilogue.right_shift, s.in_channels),
-      layout.taps(conv.byte_weights, kernel.form), layout.blocks(kernel.lanes), conv.epilogue, conv.fill * 0x01010101u,
-      conv.x, conv.y, conv.residual, b.scratch(copy_bytes * b.threads)});
-  const auto run = [step, copy_bytes](const Run& run) {
-    run.pool->share(step->shape.batch * step->planes(), [&](int64_t begin, int64_t end, int worker) {
-      auto* copy = reinterpret_cast<uint32_t*>(run.at<std::byte>(step->copies) + worker * copy_bytes);
-      for (int64_t i = begin; i < end; ++i) step->run_plane(run, i / step->planes(), i % step->planes(), copy);
-    });
-  };
+  const auto channels = std::make_shared<const DepthwiseChannels>(conv, kernel.form);
+  const DepthwisePlanes planes(s, conv, kernel, channels);
+  const int64_t copy_bytes = (planes.copy_cells() * 4 + 63) / 64 * 64;
+  const auto step = std::make_shared<DepthwiseStep>(
+      DepthwiseStep{s, planes, copy_bytes, conv.x, conv.y, conv.residual, b.scratch(copy_bytes * b.threads)});
   const int64_t macs = s.batch * s.in_channels * s.pixels() * s.kernel_h * s.kernel_w;
-  return {run, kernel.name, "", macs, static_cast<int64_t>(step->taps.size())};
+  return {[step](const Run& run) { step->run(run); }, kernel.name, "", macs, static_cast<int64_t>(channels->taps.size())};
 }
 
 }  // namespace gossamer

@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "runtime/depthwise_pointwise.h"
 #include "runtime/element_chain.h"
 #include "runtime/integer_product.h"
 
@@ -28,6 +29,7 @@ class Fuser {
       if (find_operator(node.op)->fusion == Fusion::elements) extend_chain(fused);
       else if (may_extend(node)) extend(fused);
       else if (node.op == "MatMulInteger") extend_integers(fused);
+      else if (node.op == "gossamer.Conv") extend_depthwise(fused);
       for (const int value : node.outputs) ready_.insert(value);
       ready_.insert(fused.result);
       steps.push_back(std::move(fused));
@@ -117,6 +119,34 @@ class Fuser {
       reader = only_reader(fused.result, next);
     }
     if (reader && reader->op == "gossamer::Requantize" && may_requantize(inputs) && requantize(fused, *reader)) take(fused, next);
+  }
+
+  // --- depthwise and pointwise convolutions of bytes in cells --------------------------------------------------------------
+
+  void extend_depthwise(FusedNode& fused) {
+    size_t next = 0;
+    const Node* reader = only_reader(fused.result, next);
+    const ValueInfo& between = info(fused.result);
+    if (!reader || !is_depthwise(*fused.node) || !is_pointwise(*reader) || reader->inputs[0] != fused.result) return;
+    if (between.shape.size() != 5 || !is_worth_strips(element_count(between.shape) / std::max<int64_t>(1, between.shape[0]))) return;
+    if (reader->has_input(5) && (!is_ready(reader->inputs[5]) || info(reader->inputs[5]).shape != info(reader->outputs[0]).shape)) return;
+    fused.chain = {reader};
+    take(fused, next);
+  }
+
+  bool is_depthwise(const Node& node) const {
+    const Shape& w = info(node.inputs[1]).shape;
+    return w.size() == 4 && w[1] == 1 && node.integer("group", 1) == w[0] && !node.has_input(5) && !node.integer("float_out", 0);
+  }
+
+  bool is_pointwise(const Node& node) const {
+    if (node.op != "gossamer.Conv" || node.integer("group", 1) != 1 || node.integer("float_out", 0)) return false;
+    const auto all = [&](const char* name, int64_t value) {
+      const std::vector<int64_t> given = node.integers(name);
+      return std::all_of(given.begin(), given.end(), [&](int64_t v) { return v == value; });
+    };
+    const Shape& w = info(node.inputs[1]).shape;
+    return w.size() == 4 && w[2] == 1 && w[3] == 1 && all("strides", 1) && all("pads", 0);
   }
 
   void take(FusedNode& fused, size_t index) {

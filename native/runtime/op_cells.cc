@@ -6,7 +6,7 @@
 #include "runtime/cell_binary.h"
 #include "runtime/cell_conv.h"
 #include "runtime/cell_shape.h"
-#include "runtime/depthwise_cells.h"
+#include "runtime/depthwise_pointwise.h"
 #include "runtime/errors.h"
 #include "runtime/neighbour_conv.h"
 #include "runtime/window.h"
@@ -181,28 +181,48 @@ Step conv_then_add(Build& b, CellConv conv, const Shape& shape) {
   return {run, first.kernel, "the sum with a tensor of another shape is a pass of its own", first.macs, first.weight_bytes};
 }
 
-// What both kinds of convolution have.
-CellConv conv_of(Build& b) {
-  const Shape& w = b.shape(1);
+// A convolution's shapes, weights and epilogue, as the node has them.
+CellConv conv_of(const Build& b, const Node& node, const Shape& x, const std::vector<const ValueInfo*>& inputs) {
+  const Shape& w = inputs[1]->shape;
+  const int64_t groups = node.integer("group", 1);
   CellConv conv;
-  const int64_t groups = b.node.integer("group", 1);
-  conv.shape = conv_shape(window_of(b.node, b.shape(0), w), b.shape(0)[0], w[1] * groups, w[0], groups);
-  conv.byte_weights = b.constant(1)->dense.as<int8_t>();
-  conv.initial = b.inputs[2]->known;
-  conv.fill = static_cast<uint8_t>(b.node.integer("x_zero", 0));
-  conv.weight_value = b.node.inputs[1];
-  conv.x = b.in(0);
-  conv.y = b.out();
+  conv.shape = conv_shape(window_of(node, x, w), x[0], w[1] * groups, w[0], groups);
+  conv.byte_weights = b.model.constant(node.inputs[1])->dense.as<int8_t>();
+  conv.initial = inputs[2]->known;
+  conv.fill = static_cast<uint8_t>(node.integer("x_zero", 0));
+  conv.weight_value = node.inputs[1];
   return conv;
 }
 
+// With what makes bytes of its sums.
+CellConv requantized_conv_of(const Build& b, const Node& node, const Shape& x, const std::vector<const ValueInfo*>& inputs) {
+  CellConv conv = conv_of(b, node, x, inputs);
+  conv.scale = reinterpret_cast<const float*>(inputs[3]->known);
+  conv.shift = reinterpret_cast<const float*>(inputs[4]->known);
+  conv.epilogue = epilogue_of(node);
+  conv.float_out = node.integer("float_out", 0) != 0;
+  return conv;
+}
+
+// With the pointwise convolution that fusion.cc found behind.
+Step build_depthwise_pointwise(Build& b) {
+  const Node& second = *b.chain.front();
+  CellConv depthwise = requantized_conv_of(b, b.node, b.shape(0), b.inputs);
+  depthwise.x = b.in(0);
+  std::vector<const ValueInfo*> inputs;
+  for (const int value : second.inputs) inputs.push_back(value == kAbsent ? nullptr : &b.info_of(value));
+  CellConv pointwise = requantized_conv_of(b, second, b.out_shape(), inputs);
+  pointwise.y = b.out();
+  if (second.has_input(5)) pointwise.residual = b.slot_of(second.inputs[5]);
+  return depthwise_pointwise_step(b, depthwise, pointwise);
+}
+
 Step build_conv(Build& b) {
+  if (!b.chain.empty()) return build_depthwise_pointwise(b);
   const Shape& w = b.shape(1);
-  CellConv conv = conv_of(b);
-  conv.scale = b.known_floats(3);
-  conv.shift = b.known_floats(4);
-  conv.epilogue = epilogue_of(b.node);
-  conv.float_out = b.node.integer("float_out", 0) != 0;
+  CellConv conv = requantized_conv_of(b, b.node, b.shape(0), b.inputs);
+  conv.x = b.in(0);
+  conv.y = b.out();
   if (!b.has(5)) return conv_step(b, conv);
   const Shape sum = cells_shape(window_output(plain_shape(b.shape(0), w[1]), w[0], window_of(b.node, b.shape(0), w), b.node));
   if (sum != b.shape(5)) return conv_then_add(b, conv, sum);
@@ -223,7 +243,9 @@ void infer_integer_conv(Inference& n) {
 }
 
 Step build_integer_conv(Build& b) {
-  CellConv conv = conv_of(b);
+  CellConv conv = conv_of(b, b.node, b.shape(0), b.inputs);
+  conv.x = b.in(0);
+  conv.y = b.out();
   conv.sums_out = !b.has(3);
   if (conv.sums_out) return conv_step(b, conv);
   conv.epilogue.multiplier = reinterpret_cast<const int32_t*>(b.inputs[3]->known);

@@ -94,7 +94,8 @@ class Planner {
                 [this](int64_t bytes) { return add_slot({Place::arena}, bytes); },
                 [this](Slot slot) { return in_arena(slot); }, {}, fused.result, tuner_, precision_, fused.chain,
                 [this](int value) -> const ValueInfo& { return info(value); }};
-    Step step = fused.chain.empty() ? find_operator(node.op)->build(build) : build_element_chain(build);
+    const Operator& op = *find_operator(node.op);
+    Step step = op.fusion == Fusion::elements && !fused.chain.empty() ? build_element_chain(build) : op.build(build);
     step.add_note(node.note);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));

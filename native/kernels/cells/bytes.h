@@ -13,7 +13,7 @@ inline Floats with_residual(const gossamer::CellEpilogue& e, Floats t, Bytes res
 
 inline void finish_bytes(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, Floats (&t)[4]) {
   const gossamer::CellEpilogue& e = a.epilogue;
-  const int64_t place = row / 4 * a.at.pixels() + lanes.pixel;
+  const int64_t place = row / 4 * a.plane() + lanes.pixel;
   if (a.residual) {
     const Bytes q = load_lanes(static_cast<const void*>(static_cast<const uint32_t*>(a.residual) + place), lanes);
     t[0] = with_residual<0>(e, t[0], q);
@@ -29,7 +29,7 @@ inline void finish_bytes(const gossamer::CellConvArgs& a, int64_t row, const Lan
 inline void finish_floats(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Floats (&t)[4]) {
   const Floats low = broadcast(a.epilogue.low), high = broadcast(a.epilogue.high);
   for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
-    const int64_t place = (row + i) * a.at.pixels() + lanes.pixel;
+    const int64_t place = (row + i) * a.plane() + lanes.pixel;
     Floats x = t[i];
     if (a.residual) x = add(x, load_lanes(static_cast<const float*>(a.residual) + place, lanes));
     store_lanes(clamp(x, low, high), static_cast<float*>(a.out) + place, lanes);
@@ -38,7 +38,7 @@ inline void finish_floats(const gossamer::CellConvArgs& a, int64_t row, const La
 
 inline void finish_sums(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
   for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
-    void* to = static_cast<int32_t*>(a.out) + (row + i) * a.at.pixels() + lanes.pixel;
+    void* to = static_cast<int32_t*>(a.out) + (row + i) * a.plane() + lanes.pixel;
     store_lanes(bits_of(sums[i]), to, lanes);
   }
 }

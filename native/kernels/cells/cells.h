@@ -64,11 +64,15 @@ struct CellConvArgs {
   const void* initial = nullptr;  // int32 or float, [rows, filled up to whole units]: what the sums start from
   CellEpilogue epilogue;
   const void* residual = nullptr;  // as the output
-  void* out = nullptr;  // planes of pixels() cells; cells of bytes or of float32
+  void* out = nullptr;  // planes of cells of bytes or of float32
+  int64_t out_plane = 0;  // cells from one plane of the output (and of the residual) to the next; 0: at.pixels()
   bool float_out = false;  // bytes only: planes of float32, one for each row
   bool sums_out = false;  // bytes only: planes of int32, the sums themselves
   int64_t tile_begin = 0, tile_end = 0;  // tiles of positions
   int64_t unit_begin = 0, unit_end = 0;  // units of kCellUnit rows
+
+  // Always inlined: files of several instruction sets call it, and the linker must not choose one's copy for all.
+  [[gnu::always_inline]] int64_t plane() const { return out_plane ? out_plane : at.pixels(); }
 };
 
 inline constexpr int64_t kCellSlack = 16;

@@ -55,7 +55,7 @@ inline V load_lanes(const float* p, const Lanes& lanes) {
 
 inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
   if (!lanes.count) return;
-  const int64_t pixels = a.at.pixels();
+  const int64_t pixels = a.plane();
   const V low = V::broadcast(a.epilogue.low), high = V::broadcast(a.epilogue.high);
   for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
     const int64_t place = (row + i) * pixels + lanes.pixel;
