@@ -154,5 +154,5 @@ def test_batch_norms_with_few_channels_and_numbered_layers():
     torch.testing.assert_close(graph(x)["output"], network(x), rtol=1e-4, atol=1e-5)
     assert {name for name, _ in graph.named_parameters()} == {name for name, _ in network.named_parameters()}
     assert "blocks.0.0.running_mean" in dict(graph.named_buffers())
-    with pytest.raises(InputError, match="takes float32, and what is given is float64"):
+    with pytest.raises(InputError, match="takes float32, and what is given is float64: convert it"):
         to_graph(lower(gs.trace(network, x)), [x.double()])

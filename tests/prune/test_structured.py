@@ -191,6 +191,33 @@ def test_it_trains_after_pruning(graph):
     assert before.keys() == pruned.state_dict().keys()
 
 
+class FusedAttention(nn.Module):
+    """Queries, keys and values of one layer, whose groups have its name and numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.qkv, self.out = nn.Linear(6, 16), nn.Linear(16, 96), nn.Linear(32, 16)
+        self.up, self.down, self.head = nn.Linear(16, 24), nn.Linear(24, 16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        q, k, v = (part.view(*x.shape[:2], 4, 8).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return self.head(x + self.down(torch.relu(self.up(x))))
+
+
+def test_what_was_removed_before_counts_whatever_went_in_between():
+    torch.manual_seed(0)
+    graph = gs.trace(FusedAttention().eval(), torch.randn(2, 5, 6))
+    sizes = []
+    for granularity in (Channels(1), Heads(), Channels(1), Heads(), Channels(1)):
+        graph = gs.Prune(0.75 if isinstance(granularity, Heads) else 0.5, granularity)(graph, TASK)
+        sizes.append([tuple(p.shape) for p in graph.parameters()])
+    assert sizes[0] != sizes[1] == sizes[2] == sizes[3] == sizes[4]
+    assert shape(graph, "qkv.weight") == (3 * 1 * 4, 8)
+
+
 def test_explain_shows_the_groups():
     class Quick(nn.Module):
         def __init__(self):

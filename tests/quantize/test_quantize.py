@@ -15,7 +15,7 @@ import gossamer as gs
 from gossamer import artifact
 from gossamer.engine import Engine
 from gossamer.errors import InputError, RecipeError, TaskError
-from gossamer.graph import check, fingerprint, from_state, record, to_state
+from gossamer.graph import Input, check, fingerprint, from_state, record, to_state
 from gossamer.onnx import lower, save
 from gossamer.quantize import (
     EMA,
@@ -287,12 +287,49 @@ def test_ranges_are_those_of_the_data():
     [
         (lambda x: x.index_put((torch.tensor(0),) * 4, torch.tensor(torch.nan)), "NaN"),
         (lambda x: x.index_put((torch.tensor(0),) * 4, torch.tensor(torch.inf)), "input 'x' has .* infinite"),
-        (lambda x: x.double(), "float64; the graph was traced for float32"),
+        (lambda x: x.double(), "'x' of the network takes float32, and what is given is float64"),
+        (lambda x: x[:0], "0 rows"),
     ],
-    ids=["not a number", "infinite", "of another type"],
+    ids=["not a number", "infinite", "of another type", "no rows"],
 )
 def test_inputs_that_spoil_ranges_are_named(spoil, named):
     network, inputs = trained("residual")
     graph = gs.trace(network, inputs(4))
     with pytest.raises(InputError, match=named):
         Quantize()(graph, gs.Task(calib=[inputs(2), spoil(inputs(2))]))
+
+
+def test_ids_of_another_width_are_converted_and_those_outside_of_a_table_named():
+    network = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 3)).eval()
+    ids = torch.arange(10).view(2, 5)
+    graph = gs.trace(network, ids)
+    after, same = (Quantize()(graph, gs.Task(calib=[x])) for x in (ids, ids.to(torch.uint8)))
+    assert fingerprint(after) == fingerprint(same)
+    for wrong in (ids + 1, ids.int() - 1):
+        with pytest.raises(
+            InputError, match=r"input 'input' holds -?\d to \d+; the embedding 0.weight .* 0 to 9"
+        ):
+            Quantize()(graph, gs.Task(calib=[wrong]))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "fits"),
+    [
+        (torch.tensor([3, 255], dtype=torch.uint8), torch.int8, False),
+        (torch.tensor([-128, 127]), torch.int8, True),
+        (torch.tensor([2**31]), torch.int32, False),
+        (torch.tensor([0, 1]), torch.bool, True),
+        (torch.tensor([2]), torch.bool, False),
+        (torch.tensor([True, False]), torch.int64, True),
+        (torch.tensor([2**64 - 1], dtype=torch.uint64), torch.int64, False),
+        (torch.tensor([1.0]), torch.int64, False),
+    ],
+)
+def test_inputs_are_converted_where_nothing_is_lost(given, wanted, fits):
+    item = Input("x", (1,), wanted)
+    if not fits:
+        with pytest.raises(InputError, match="'x' of the network takes"):
+            item.converted(given)
+        return
+    found = item.converted(given)
+    assert found.dtype == wanted and found.tolist() == given.tolist()

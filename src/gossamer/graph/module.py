@@ -44,6 +44,32 @@ class Input:
         start = 1 if self.batched else 0
         return tuple(value.shape[start:]) == self.shape[start:]
 
+    def converted(self, value: Tensor) -> Tensor:
+        """``value`` in this input's dtype: itself, or integers and truth values of another width where all fit.
+
+        Raises InputError, which names the input, for other dtypes and for integers that do not fit.
+        """
+        if value.dtype == self.dtype:
+            return value
+        given, wanted = (str(dtype).removeprefix("torch.") for dtype in (value.dtype, self.dtype))
+        refusal = f"input {self.name!r} of the network takes {wanted}, and what is given is {given}"
+        if not (_is_whole(value.dtype) and _is_whole(self.dtype)):
+            raise InputError(f"{refusal}: convert it to {wanted}")
+        whole = value.to(torch.int64)
+        low, high = (0, 1) if self.dtype == torch.bool else _limits(self.dtype)
+        low = low if value.dtype.is_signed else max(low, 0)  # what wrapped around did not fit
+        if whole.numel() and not low <= int(whole.min()) <= int(whole.max()) <= high:
+            raise InputError(f"{refusal}, {int(whole.min())} to {int(whole.max())}, which do not all fit")
+        return value.to(self.dtype)
+
+
+def _is_whole(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex)
+
+
+def _limits(dtype: torch.dtype) -> tuple[int, int]:
+    return torch.iinfo(dtype).min, torch.iinfo(dtype).max
+
 
 class Graph(torch.fx.GraphModule):
     """A network as a list of aten operators over named weights; made by :func:`gossamer.graph.trace`.

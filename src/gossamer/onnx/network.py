@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from gossamer.artifact.program import Operation, Program
 from gossamer.engine import Engine
-from gossamer.errors import GraphError, InputError, UnsupportedError
-from gossamer.graph import Graph, trace
+from gossamer.errors import GraphError, UnsupportedError
+from gossamer.graph import Graph, Input, trace
+from gossamer.quantize.calibrate import naming_indices
 from gossamer.weights import Dense, decode
 
 from .network_operators import OPERATORS
@@ -110,21 +111,19 @@ class Network(nn.Module):
 def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     """The graph of ``program``, which passes take; ``inputs``: an example batch, in the order of its inputs.
 
-    Raises UnsupportedError for operators that have no form in torch here, TraceError where the batch size is built into
-    the file, InputError for inputs of another type, and GraphError where the graph computes other outputs than the
-    Engine does of the file.
+    Integers of another width than the file's are converted. Raises UnsupportedError for operators that have no form in
+    torch here, TraceError where the batch size is built into the file, InputError for inputs of another type and for
+    ids outside of an embedding, and GraphError where the graph computes other outputs than the Engine does of the file.
     """
-    for port, x in zip(program.inputs, inputs, strict=True):
-        given = str(x.dtype).removeprefix("torch.")
-        if given != port.dtype:
-            raise InputError(
-                f"input {port.name!r} of the network takes {port.dtype}, and what is given is {given}"
-            )
+    inputs = [
+        Input(port.name, tuple(x.shape), getattr(torch, port.dtype)).converted(x)
+        for port, x in zip(program.inputs, inputs, strict=True)
+    ]
     graph = trace(Network(program).eval(), tuple(inputs))
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
     rows = [x[:1] for x in inputs]
-    with torch.no_grad():
+    with torch.no_grad(), naming_indices(graph, rows):
         ours = graph(*rows)
     theirs = Engine(program)(**{port.name: x.numpy() for port, x in zip(program.inputs, rows, strict=True)})
     theirs = theirs if isinstance(theirs, dict) else {program.outputs[0].name: theirs}
