@@ -16,7 +16,9 @@ import pytest
 
 from gossamer import artifact, cli
 from gossamer.artifact import Operation, Port, Program
+from gossamer.cli.compress import run_compress
 from gossamer.engine import Engine
+from gossamer.errors import InputError
 from gossamer.weights import Codebook, Dense, sparsify
 
 SOURCE = Path(cli.__file__).parents[2]
@@ -432,3 +434,38 @@ def test_an_onnx_file_is_quantized_without_code(gossamer, tmp_path, monkeypatch)
     assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
     code, _, err = gossamer(*command[:2], "--calib", "net.onnx", *command[4:])
     assert code == 1 and "not an .npz file" in err
+
+
+def test_an_onnx_file_takes_ids_of_another_width(tmp_path):
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "m"], ["out"]),
+    ]
+    arrays = {"table": rng.standard_normal((12, 8)), "m": rng.standard_normal((8, 5))}
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n", 6])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 6, 5])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    save(model, tmp_path / "net.onnx")
+    ids = rng.integers(0, 12, (10, 6))
+
+    def compressed(array):
+        np.savez(tmp_path / "ids.npz", ids=array)
+        return run_compress(str(tmp_path / "net.onnx"), None, tmp_path / "ids.npz", "int8", None, 0)
+
+    compressed(ids.astype(np.int32)).save(tmp_path / "net.goss")
+    wanted = Engine(tmp_path / "net.onnx")(ids)
+    assert 0 < np.abs(Engine(tmp_path / "net.goss")(ids) - wanted).max() < 0.05 * np.abs(wanted).max()
+    with pytest.raises(InputError, match="'ids' of the network takes int64, and what is given is float64"):
+        compressed(ids.astype(np.float64))
+    with pytest.raises(
+        InputError, match="'ids' holds \\d to 12; the embedding table that reads it has 12 rows"
+    ):
+        compressed(np.r_[ids, ids, np.arange(1, 13).reshape(2, 6)])

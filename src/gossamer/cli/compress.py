@@ -14,6 +14,7 @@ from gossamer.errors import InputError, SaveError
 
 if TYPE_CHECKING:
     from gossamer.artifact import Program
+    from gossamer.graph import Graph
     from gossamer.result import Result
 
 _CALIBRATION_BATCH = 16
@@ -38,6 +39,7 @@ def run_compress(
         batches = calibration_batches(calib, [port.name for port in program.inputs])
         first = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
         graph = to_graph(program, first)
+        batches = [_converted(graph, batch) for batch in batches]
         return compress(graph, Task(calib=batches), passes, checkpoint=checkpoint, name=Path(model).stem)
     if task is None and calib is None:
         raise InputError(
@@ -46,6 +48,13 @@ def run_compress(
         )
     made = made_by(task, Task) if task is not None else Task(calib=calibration_batches(calib, None))
     return compress(made_by(model, nn.Module), made, passes, checkpoint=checkpoint)
+
+
+def _converted(graph: Graph, batch: Any) -> Any:
+    """A tensor or a tuple of them in the dtypes of the network's inputs (ids as int32 are what NumPy users have)."""
+    if not isinstance(batch, tuple):
+        return graph.signature[0].converted(batch)
+    return tuple(item.converted(x) for item, x in zip(graph.signature, batch, strict=True))
 
 
 def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[Any]:

@@ -19,7 +19,6 @@ from gossamer.artifact.program import Operation, Program
 from gossamer.engine import Engine
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, Input, trace
-from gossamer.quantize.calibrate import naming_indices
 from gossamer.weights import Dense, decode
 
 from .network_operators import OPERATORS
@@ -112,8 +111,8 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     """The graph of ``program``, which passes take; ``inputs``: an example batch, in the order of its inputs.
 
     Integers of another width than the file's are converted. Raises UnsupportedError for operators that have no form in
-    torch here, TraceError where the batch size is built into the file, InputError for inputs of another type and for
-    ids outside of an embedding, and GraphError where the graph computes other outputs than the Engine does of the file.
+    torch here, TraceError where the batch size is built into the file, InputError for inputs of another type, and
+    GraphError where the graph computes other outputs than the Engine does of the file.
     """
     inputs = [
         Input(port.name, tuple(x.shape), getattr(torch, port.dtype)).converted(x)
@@ -123,7 +122,7 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
     rows = [x[:1] for x in inputs]
-    with torch.no_grad(), naming_indices(graph, rows):
+    with torch.no_grad():
         ours = graph(*rows)
     theirs = Engine(program)(**{port.name: x.numpy() for port, x in zip(program.inputs, rows, strict=True)})
     theirs = theirs if isinstance(theirs, dict) else {program.outputs[0].name: theirs}
