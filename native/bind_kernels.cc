@@ -188,6 +188,12 @@ static engine::RowSums row_sums(Fields& f) {
 }
 
 static void bind_cell_maps(nb::module_& m) {
+  bind_check<engine::HalfToFloatArgs>(m, "check_half_to_float", engine::check_half_to_float, [](Fields& f) {
+    return engine::HalfToFloatArgs{f.number<int64_t>("n", 0), f.array<const uint16_t>("x"), f.array<float>("y")};
+  });
+  bind_check<engine::FloatToHalfArgs>(m, "check_float_to_half", engine::check_float_to_half, [](Fields& f) {
+    return engine::FloatToHalfArgs{f.number<int64_t>("n", 0), f.array<const float>("x"), f.array<uint16_t>("y")};
+  });
   bind_check<engine::CellQuantizeArgs>(m, "check_cell_quantize", engine::check_cell_quantize, [](Fields& f) {
     return engine::CellQuantizeArgs{f.number<int64_t>("channels", 0), f.number<int64_t>("pixels", 0), f.array<const float>("x"),
                                     f.number("scale", 1.0f), f.number("zero", 0), f.array<uint8_t>("y")};
@@ -283,7 +289,8 @@ static void bind_row_checks(nb::module_& m) {
   });
   plain("check_layer_norm", engine::check_layer_norm, [](Fields& f, const float* x, float* y) {
     return engine::LayerNormArgs{f.number<int64_t>("outer", 0), f.number<int64_t>("n", 0), f.number("epsilon", 1e-5f), x,
-                                 f.array<const float>("scale"), f.array<const float>("shift"), y};
+                                 f.array<const float>("scale"), f.array<const float>("shift"), y,
+                                 f.number<int64_t>("area", 1), f.number("centered", true)};
   });
 }
 

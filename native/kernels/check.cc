@@ -13,6 +13,7 @@
 #include "kernels/elementwise/reference.h"
 #include "kernels/find_row.h"
 #include "kernels/gemm/reference.h"
+#include "kernels/half/reference.h"
 #include "kernels/peak/reference.h"
 #include "kernels/pool/reference.h"
 #include "kernels/qgemm/reference.h"
@@ -73,6 +74,8 @@ std::vector<RowName> kernel_rows() {
   add_rows(kSumRowsKernels, all);
   add_rows(kByteQuantizeKernels, all);
   add_rows(kByteDequantizeKernels, all);
+  add_rows(kHalfToFloatKernels, all);
+  add_rows(kFloatToHalfKernels, all);
   add_rows(kRequantizeKernels, all);
   add_rows(kUnaryKernels, all);
   add_rows(kBinaryKernels, all);
@@ -236,6 +239,14 @@ void check_byte_quantize(const std::string& name, ByteQuantizeArgs args) {
 
 void check_byte_dequantize(const std::string& name, ByteDequantizeArgs args) {
   check_plain(kByteDequantizeKernels, byte_dequantize_reference, name, args);
+}
+
+void check_half_to_float(const std::string& name, HalfToFloatArgs args) {
+  check_plain(kHalfToFloatKernels, half_to_float_reference, name, args);
+}
+
+void check_float_to_half(const std::string& name, FloatToHalfArgs args) {
+  check_plain(kFloatToHalfKernels, float_to_half_reference, name, args);
 }
 
 void check_round(const std::string& name, const RoundArgs& args) { check_plain(kRoundKernels, round_reference, name, args); }

@@ -15,6 +15,7 @@
 #include "kernels/conv/method.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/half/half.h"
 #include "kernels/integer/requantize.h"
 #include "kernels/peak/peak.h"
 #include "kernels/pool/pool.h"
@@ -74,6 +75,8 @@ void check_byte_sums(const std::string& row, ByteSumsArgs args);
 void check_sum_rows(const std::string& row, SumRowsArgs args);
 void check_byte_quantize(const std::string& row, ByteQuantizeArgs args);
 void check_byte_dequantize(const std::string& row, ByteDequantizeArgs args);
+void check_half_to_float(const std::string& row, HalfToFloatArgs args);
+void check_float_to_half(const std::string& row, FloatToHalfArgs args);
 void check_byte_add(const std::string& row, ByteBinaryArgs args);
 void check_byte_multiply(const std::string& row, ByteBinaryArgs args);
 void check_byte_lookup(const std::string& row, ByteLookupArgs args);

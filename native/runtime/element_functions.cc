@@ -24,7 +24,7 @@ constexpr FunctionRow<Unary> kUnaryRows[] = {
 
 constexpr FunctionRow<Binary> kBinaryRows[] = {
     {"Add", Binary::add}, {"Sub", Binary::sub}, {"Mul", Binary::mul}, {"Div", Binary::div},
-    {"Pow", Binary::pow}, {"Max", Binary::max}, {"Min", Binary::min},
+    {"Pow", Binary::pow}, {"Max", Binary::max}, {"Min", Binary::min}, {"PRelu", Binary::prelu},
 };
 
 template <class Function, size_t kCount>

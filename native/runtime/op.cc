@@ -7,6 +7,8 @@
 #include "runtime/control.h"
 #include "runtime/errors.h"
 #include "runtime/rewrite.h"
+#include "runtime/sampling.h"
+#include "runtime/signal.h"
 #include "runtime/signs.h"
 
 namespace gossamer {
@@ -19,7 +21,7 @@ constexpr Table kTables[] = {linear_operators, conv_operators, pool_operators, e
                              function_operators, index_operators,
                              select_operators, rearrange_operators, normalize_operators, resize_operators,
                              einsum_operators, recurrent_operators, window_operators, integer_operators,
-                             integer_only_operators, sign_operators};
+                             integer_only_operators, sign_operators, sampling_operators, signal_operators};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // Functions of one, two or three elements with broadcasting; casts, comparisons and logic.
 #include <cmath>
 
+#include "kernels/half/half.h"
 #include "runtime/element_functions.h"
 #include "runtime/errors.h"
 #include "runtime/op.h"
@@ -94,6 +95,11 @@ std::vector<DType> arithmetic_types(const Node& node, const Types& inputs) {
   return {*inputs[0]};
 }
 
+void infer_prelu(Inference& n) {
+  infer_broadcast(n);
+  if (n.outputs[0] != n.shape(0)) n.fail("the slope does not broadcast to the input");
+}
+
 Step build_float_binary(Build& b) {
   const Walk walk = broadcast_walk(b);
   BinaryArgs fixed{*binary_of(b.node)};
@@ -146,6 +152,7 @@ T whole(Binary op, T a, T b) {
     case Binary::max: return a > b ? a : b;
     case Binary::min: return a < b ? a : b;
     case Binary::pow: return whole_power(a, b);
+    case Binary::prelu: return a < 0 ? static_cast<T>(x * y) : a;
   }
   return 0;
 }
@@ -160,6 +167,7 @@ T real(Binary op, T a, T b) {
     case Binary::max: return a != a || a > b ? a : b;
     case Binary::min: return a != a || a < b ? a : b;
     case Binary::pow: return std::pow(a, b);
+    case Binary::prelu: return a < 0 ? a * b : a;
   }
   return 0;
 }
@@ -264,12 +272,29 @@ std::vector<DType> cast_types(const Node& node, const Types&) {
                     "; " + dtype_names() + " are supported");
 }
 
+// Between float16 and float32, whole vectors at a time.
+template <class Args, class AnyRow>
+Step half_step(Build& b, const AnyRow& kernel) {
+  const int64_t n = element_count(b.out_shape());
+  return {[=, convert = kernel.run, in = b.in(0), out = b.out()](const Run& run) {
+            Args all{n};
+            all.x = run.at<std::remove_reference_t<decltype(*all.x)>>(in);
+            all.y = run.at<std::remove_reference_t<decltype(*all.y)>>(out);
+            if (n < kWorthSharing) return convert(all);
+            run.pool->share(n, [&](int64_t begin, int64_t end, int) { convert({end - begin, all.x + begin, all.y + begin}); });
+          },
+          kernel.name, ""};
+}
+
 template <class From, class To, bool kToBool>
 Step cast_step(Build& b) {
   return map_step<From, To>(b, [](From x) { return kToBool ? static_cast<To>(x != 0) : converted<To>(x); });
 }
 
 Step build_cast(Build& b) {
+  const DType from = b.inputs[0]->dtype, to = b.outputs[0]->dtype;
+  if (from == DType::float16 && to == DType::float32) return half_step<HalfToFloatArgs>(b, fastest(kHalfToFloatKernels, b.isa));
+  if (from == DType::float32 && to == DType::float16) return half_step<FloatToHalfArgs>(b, fastest(kFloatToHalfKernels, b.isa));
   return with_type(b.inputs[0]->dtype, [&]<class From>(From) {
     if (b.outputs[0]->dtype == DType::boolean) return cast_step<From, uint8_t, true>(b);
     return with_type(b.outputs[0]->dtype, [&]<class To>(To) { return cast_step<From, To, false>(b); });
@@ -297,6 +322,7 @@ constexpr Operator kOperators[] = {
     unary("Sigmoid"), number("Sign"), unary("Sin"), unary("Softplus"), unary("Sqrt"), unary("Tanh"),
     {"Clip", 1, 3, " max min ", number_types, infer_clip, build_number, Fusion::elements},
     binary("Add"), binary("Sub"), binary("Mul"), binary("Div"), binary("Pow"), binary("Max"), binary("Min"),
+    {"PRelu", 2, 2, "", arithmetic_types, infer_prelu, build_binary, Fusion::elements},
     compare("Equal"), compare("Greater"), compare("GreaterOrEqual"), compare("Less"), compare("LessOrEqual"),
     {"And", 2, 2, "", logic_types, infer_broadcast, build_logic},
     {"Or", 2, 2, "", logic_types, infer_broadcast, build_logic},

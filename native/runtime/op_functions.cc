@@ -1,4 +1,4 @@
-// Functions of one element that no kernel has, bitwise operators, Mod, PRelu, and tests for NaN and infinity.
+// Functions of one element that no kernel has, bitwise operators, Mod, and tests for NaN and infinity.
 #include <cmath>
 
 #include "runtime/errors.h"
@@ -55,25 +55,11 @@ Step build_function(Build& b) {
   return step;
 }
 
-// --- PRelu ---------------------------------------------------------------------------------------------------------------
-
 std::vector<DType> alike_types(const Node& node, const Types& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i] != inputs[0]) reject_type(node, i, *inputs[i], std::string(dtype_name(*inputs[0])) + ", as the first input");
   }
   return {*inputs[0]};
-}
-
-void infer_prelu(Inference& n) {
-  infer_broadcast(n);
-  if (n.outputs[0] != n.shape(0)) n.fail("the slope does not broadcast to the input");
-}
-
-Step build_prelu(Build& b) {
-  return with_type(b.inputs[0]->dtype, [&]<class T>(T) {
-    using W = std::conditional_t<kIsReal<T>, Wide<T>, uint64_t>;  // integers wrap around
-    return zip_step<T, T, T>(b, [](T x, T slope) { return x < T{0} ? static_cast<T>(static_cast<W>(x) * static_cast<W>(slope)) : x; });
-  });
 }
 
 // --- NaN and infinity ----------------------------------------------------------------------------------------------------
@@ -179,7 +165,6 @@ constexpr Operator kOperators[] = {
     function("Celu", " alpha "), function("Cosh"), function("Mish"), function("Selu", " alpha gamma "),
     function("Shrink", " bias lambd "), function("Sinh"), function("Softsign"), function("Swish", " alpha "), function("Tan"),
     function("ThresholdedRelu", " alpha "),
-    {"PRelu", 2, 2, "", alike_types, infer_prelu, build_prelu},
     {"IsNaN", 1, 1, "", test_types, infer_same, build_test},
     {"IsInf", 1, 1, " detect_negative detect_positive ", test_types, infer_same, build_test},
     bits("BitwiseAnd"), bits("BitwiseOr"), bits("BitwiseXor"),

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/bytes/bytes.h"
+#include "kernels/rows/rows.h"
 #include "runtime/errors.h"
 #include "runtime/integer_product.h"
 #include "runtime/loops.h"
@@ -255,23 +257,36 @@ void infer_dynamic(Inference& n) { n.outputs = {n.shape(0), Shape{}, Shape{}}; }
 
 float saturated(float x) { return x > 0 ? std::min(x, 255.0f) : 0; }
 
+struct Range {
+  float low = 0, high = 0;  // which holds zero
+};
+
+Range range_of(const float* x, int64_t count, void (*reduce)(const ReduceArgs&)) {
+  if (count == 0) return {};
+  Range range;
+  reduce({Reduction::min, 1, count, 1, x, &range.low});
+  reduce({Reduction::max, 1, count, 1, x, &range.high});
+  if (range.low == range.low) return {std::min(range.low, 0.0f), std::max(range.high, 0.0f)};
+  range = {};  // NaN is left out
+  for (int64_t i = 0; i < count; ++i) range = {std::min(range.low, x[i]), std::max(range.high, x[i])};
+  return range;
+}
+
 Step build_dynamic(Build& b) {
   const int64_t count = element_count(b.shape(0));
   const auto output = [&](size_t i) { return i < b.node.outputs.size() && b.node.outputs[i] != kAbsent ? b.slot_of(b.node.outputs[i]) : kNoSlot; };
-  return {[=, x = b.in(0), y = b.out(), scale_to = output(1), zero_to = output(2)](const Run& run) {
+  const auto& reduction = fastest(kReduceKernels, b.isa);
+  const auto& kernel = fastest(kByteQuantizeKernels, b.isa);
+  return {[=, reduce = reduction.run, quantize = kernel.run, x = b.in(0), y = b.out(), scale_to = output(1), zero_to = output(2)](const Run& run) {
             const float* values = run.at<float>(x);
-            float low = 0, high = 0;  // the range holds zero
-            for (int64_t i = 0; i < count; ++i) {
-              low = std::min(low, values[i]);
-              high = std::max(high, values[i]);
-            }
+            const auto [low, high] = range_of(values, count, reduce);
             const float scale = high == low ? 1.0f : (high - low) / 255.0f;
             const float zero = std::nearbyint(saturated(0 - low / scale));
-            for (int64_t i = 0; i < count; ++i) run.at<uint8_t>(y)[i] = static_cast<uint8_t>(saturated(std::nearbyint(values[i] / scale) + zero));
+            quantize({count, values, scale, static_cast<int>(zero), false, run.at<uint8_t>(y)});
             if (scale_to != kNoSlot) *run.at<float>(scale_to) = scale;
             if (zero_to != kNoSlot) *run.at<uint8_t>(zero_to) = static_cast<uint8_t>(zero);
           },
-          "plain loop", ""};
+          kernel.name, ""};
 }
 
 constexpr const char* kConvAttributes = " auto_pad dilations group kernel_shape pads strides ";

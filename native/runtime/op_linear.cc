@@ -1,4 +1,5 @@
 // Gemm and MatMul: dense, sparse and codebook weights.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -8,20 +9,11 @@
 #include "runtime/errors.h"
 #include "runtime/op.h"
 #include "runtime/pack.h"
+#include "runtime/product.h"
+#include "runtime/rewrite.h"
 
 namespace gossamer {
 namespace {
-
-// C (m x n) = A (m x k) B (k x n), for `batch` pairs of matrices.
-struct Product {
-  int64_t m = 0, n = 0, k = 0;
-  int64_t a_row = 0, a_k = 1;
-  int64_t b_k = 0, b_n = 1;
-  float alpha = 1;
-  Slot bias = kNoSlot;  // per column
-  Slot residual = kNoSlot;
-  std::vector<int64_t> a_offsets, b_offsets;  // of each pair, in elements; empty: one pair at zero
-};
 
 constexpr int64_t kWorthSharing = 100000;  // multiply-accumulates; below, waking a thread costs more than it brings
 
@@ -63,8 +55,8 @@ void set_pointers(GemmArgs& g, const Run& run, const Product& p, Slot a, Slot c)
 }
 
 PackedWeights::Memory packed_matrix(Build& b, const Product& p, const GemmKernel& kernel, size_t input) {
-  const std::string key = "gemm:" + std::to_string(b.node.inputs[input]) + ":" + std::to_string(p.b_n) + ":" +
-                          std::to_string(p.alpha);
+  const std::string key = "gemm:" + std::to_string(b.node.inputs[input]) + ":" + std::to_string(p.k) + ":" + std::to_string(p.n) +
+                          ":" + std::to_string(p.b_n) + ":" + std::to_string(p.alpha);
   return b.packed.get(key, [&] {
     const int64_t size = packed_size(p.k, p.n, kernel.tile.width);
     Tensor packed = make_tensor(DType::float32, {size});
@@ -118,7 +110,8 @@ Step bf16_product(Build& b, const Product& p) {
 
 Step dynamic_product(Build& b, const Product& p, const GemmKernel& kernel) {
   const int64_t size = packed_size(p.k, p.n, kernel.tile.width);
-  const Slot scratch = b.scratch(size * 4), a = b.in(0), right = b.in(1), c = b.out();
+  const auto place = [](Slot moved, Slot own) { return moved == kNoSlot ? own : moved; };
+  const Slot scratch = b.scratch(size * 4), a = place(p.a, b.in(0)), right = place(p.b, b.in(1)), c = place(p.c, b.out());
   const GemmArgs fixed = gemm_args(p, b.epilogue);
   const int64_t pairs = p.a_offsets.empty() ? 1 : static_cast<int64_t>(p.a_offsets.size());
   return {[=, kernel = &kernel](const Run& run) {
@@ -224,6 +217,16 @@ Step build_product(Build& b, const Product& p) {
                            : "float32: bfloat16 is for constant, dense weights that are no codes");
   return step;
 }
+
+}  // namespace
+
+Step dense_product(Build& b, const Product& p) {
+  const GemmKernel& kernel = fastest(kGemmKernels, b.isa);
+  const bool constant = b.known_floats(1) && p.b_offsets.empty() && !p.is_moved();
+  return constant ? constant_product(b, p, kernel) : dynamic_product(b, p, kernel);
+}
+
+namespace {
 
 // --- Gemm ----------------------------------------------------------------------------------------------------------------
 
@@ -357,7 +360,40 @@ Step build_matmul(Build& b) {
   return build_product(b, p);
 }
 
+// --- MatMul of integers, which wraps around ------------------------------------------------------------------------------
+
+std::vector<DType> whole_types(const Node& node, const Types& inputs) {
+  if (inputs[1] != inputs[0]) reject_type(node, 1, *inputs[1], std::string(dtype_name(*inputs[0])) + ", as the first input");
+  return {*inputs[0]};
+}
+
+// Unsigned arithmetic: the bits of a signed product are the same. Rows of B are added to a row of the result.
+template <class T>
+void multiply(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c) {
+  std::fill_n(c, m * n, T{0});
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t j = 0; j < n; ++j) c[i * n + j] += a[i * k + p] * b[p * n + j];
+    }
+  }
+}
+
+Step build_whole_matmul(Build& b) {
+  const MatMulShapes s = matmul_shapes(b.shape(0), b.shape(1), b.node);
+  const int64_t m = s.a[s.a.size() - 2], n = s.b.back(), k = s.a.back();
+  const auto step = [&]<class T>(T) -> Step {
+    return {[=, left = matrix_offsets(s.a, s.batch), right = matrix_offsets(s.b, s.batch), x = b.in(0), y = b.in(1), out = b.out()](const Run& run) {
+              for (size_t i = 0; i < left.size(); ++i) {
+                multiply(m, n, k, run.at<T>(x) + left[i], run.at<T>(y) + right[i], run.at<T>(out) + static_cast<int64_t>(i) * m * n);
+              }
+            },
+            "plain loop", "", static_cast<int64_t>(element_count(s.batch)) * m * n * k};
+  };
+  return dtype_size(b.inputs[0]->dtype) == 8 ? step(uint64_t{}) : step(uint32_t{});
+}
+
 constexpr Operator kOperators[] = {
+    {kWholeMatMul, 2, 2, "", whole_types, infer_matmul, build_whole_matmul},
     {"Gemm", 2, 3, " alpha beta transA transB ", float_types, infer_gemm, build_gemm, Fusion::affine},
     {"MatMul", 2, 2, "", float_types, infer_matmul, build_matmul, Fusion::affine},
 };

@@ -1,8 +1,9 @@
-// Normalizations that have no kernel: InstanceNormalization, GroupNormalization, RMSNormalization, LRN, LpNormalization and
+// Normalizations: InstanceNormalization, GroupNormalization, RMSNormalization, LRN, LpNormalization and
 // Hardmax.
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/rows/rows.h"
 #include "runtime/errors.h"
 #include "runtime/loops.h"
 
@@ -30,39 +31,34 @@ void infer_group(Inference& n) {
   infer_same(n);
 }
 
-struct Moments {
-  double mean, deviation;
-};
-
-Moments moments(const float* x, int64_t n, double epsilon) {
-  double sum = 0, squares = 0;
-  for (int64_t i = 0; i < n; ++i) sum += x[i];
-  const double mean = sum / static_cast<double>(n);
-  for (int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  return {mean, std::sqrt(squares / static_cast<double>(n) + epsilon)};
-}
-
 // y = (x - mean) / deviation * scale + shift; mean and deviation of each group of channels of each image.
 Step build_group(Build& b) {
   const Shape& x = b.shape(0);
   const int64_t groups = b.node.op == "InstanceNormalization" ? x[1] : b.node.integer("num_groups", 1);
-  const int64_t each = x[1] / groups, area = product(x, 2, x.size()), per = b.shape(1)[0] == x[1] ? 1 : each;
-  const double epsilon = b.node.real("epsilon", 1e-5f);
+  const int64_t each = x[1] / groups, area = product(x, 2, x.size());
+  const bool by_channel = b.shape(1)[0] == x[1];
+  LayerNormArgs fixed;
+  fixed.outer = 1;
+  fixed.n = each * area;
+  fixed.area = by_channel ? area : fixed.n;
+  fixed.epsilon = b.node.real("epsilon", 1e-5f);
+  const int64_t total = fixed.n ? x[0] * groups : 0;
+  const auto& kernel = fastest(kLayerNormKernels, b.isa);
   b.in_place.push_back(b.node.inputs[0]);
-  return {[=, total = x[0] * groups, in = b.in(0), scale = b.in(1), shift = b.in(2), y = b.out()](const Run& run) {
+  return {[=, standardize = kernel.run, in = b.in(0), scale = b.in(1), shift = b.in(2), y = b.out()](const Run& run) {
             run.pool->share(total, [&](int64_t begin, int64_t end, int) {
               for (int64_t g = begin; g < end; ++g) {
-                const float* from = run.at<float>(in) + g * each * area;
-                const Moments m = moments(from, each * area, epsilon);
-                for (int64_t i = 0; i < each * area; ++i) {
-                  const int64_t parameter = (g % groups * each + i / area) / per;
-                  const double unit = (from[i] - m.mean) / m.deviation;
-                  run.at<float>(y)[g * each * area + i] = static_cast<float>(unit * run.at<float>(scale)[parameter] + run.at<float>(shift)[parameter]);
-                }
+                LayerNormArgs a = fixed;
+                const int64_t first = g % groups * (by_channel ? each : 1);
+                a.x = run.at<float>(in) + g * a.n;
+                a.y = run.at<float>(y) + g * a.n;
+                a.scale = run.at<float>(scale) + first;
+                a.shift = run.at<float>(shift) + first;
+                standardize(a);
               }
             });
           },
-          "plain loop", ""};
+          kernel.name, ""};
 }
 
 // --- along the last dimensions -----------------------------------------------------------------------------------------
@@ -74,23 +70,35 @@ void infer_rms(Inference& n) {
   infer_same(n);
 }
 
+// y = x / sqrt(mean of x^2 + epsilon) * scale. A scale of fewer dimensions repeats: one for each element of a piece of a row.
 Step build_rms(Build& b) {
   const Shape& x = b.shape(0);
   const auto axis = static_cast<size_t>(wrap_axis(b.node.integer("axis", -1), static_cast<int64_t>(x.size()), b.node));
-  const int64_t rows = product(x, 0, axis), n = product(x, axis, x.size()), scales = element_count(b.shape(1));
-  if (n % scales || product(b.shape(1), 0, b.shape(1).size()) > n) throw Unsupported(b.node.label() + ": a scale of shape " + shape_text(b.shape(1)));
-  const double epsilon = b.node.real("epsilon", 1e-5f);
+  LayerNormArgs fixed;
+  fixed.n = product(x, axis, x.size());
+  fixed.epsilon = b.node.real("epsilon", 1e-5f);
+  fixed.centered = false;
+  const int64_t rows = fixed.n ? product(x, 0, axis) : 0, n = fixed.n, scales = element_count(b.shape(1));
+  if (n && (scales > n || n % scales)) throw Unsupported(b.node.label() + ": a scale of shape " + shape_text(b.shape(1)));
+  const Slot repeated = b.scratch(n * 4);
   b.in_place.push_back(b.node.inputs[0]);
-  return {[=, in = b.in(0), scale = b.in(1), y = b.out()](const Run& run) {
-            for (int64_t r = 0; r < rows; ++r) {
-              const float* from = run.at<float>(in) + r * n;
-              double squares = 0;
-              for (int64_t i = 0; i < n; ++i) squares += double{from[i]} * from[i];
-              const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + epsilon);
-              for (int64_t i = 0; i < n; ++i) run.at<float>(y)[r * n + i] = static_cast<float>(from[i] * factor * run.at<float>(scale)[i % scales]);
+  const auto& kernel = fastest(kLayerNormKernels, b.isa);
+  return {[=, normalize = kernel.run, in = b.in(0), scale = b.in(1), y = b.out()](const Run& run) {
+            const float* factors = run.at<float>(scale);
+            if (scales < n) {
+              for (int64_t i = 0; i < n; ++i) run.at<float>(repeated)[i] = factors[i % scales];
+              factors = run.at<float>(repeated);
             }
+            run.pool->share(rows, [&](int64_t begin, int64_t end, int) {
+              LayerNormArgs a = fixed;
+              a.outer = end - begin;
+              a.x = run.at<float>(in) + begin * n;
+              a.y = run.at<float>(y) + begin * n;
+              a.scale = factors;
+              normalize(a);
+            });
           },
-          "plain loop", ""};
+          kernel.name, ""};
 }
 
 void infer_lines(Inference& n) {

@@ -1,4 +1,5 @@
 // Pad in all its modes, DepthToSpace and SpaceToDepth.
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/errors.h"
@@ -9,8 +10,6 @@ namespace gossamer {
 namespace {
 
 // --- Pad -----------------------------------------------------------------------------------------------------------------
-
-constexpr int64_t kMostRepeated = 1 << 24;  // coordinates whose sources are written down
 
 struct Padding {
   std::vector<int64_t> begin, end;  // may be negative
@@ -55,78 +54,121 @@ void infer_pad(Inference& n) {
     if (p.begin[d] < -out[d] || p.end[d] < -out[d] || p.begin[d] > kMaxElements || p.end[d] > kMaxElements) n.fail("padding is out of range");
     const int64_t before = out[d];
     out[d] += p.begin[d] + p.end[d];
+    if (out[d] > kMaxElements) n.fail("padding is out of range");
     if (out[d] < 0) n.fail("negative padding removes more than there is");
-    if (mode != "constant" && out[d] > kMostRepeated) throw Unsupported(n.node.label() + ": a dimension of more than 2^24");
     if (mode != "constant" && before == 0 && out[d] > 0) n.fail("mode '" + mode + "' of an empty dimension");
   }
   n.outputs = {out};
 }
 
-// Where the input lies in the output: begins in each and the common size, for padding that may be negative.
-Move pad_move(const Shape& x, const Shape& out, const Padding& p) {
-  const Shape from = row_major(x), to = row_major(out);
-  Shape common;
-  int64_t from_offset = 0, to_offset = 0;
-  for (size_t d = 0; d < x.size(); ++d) {
-    const int64_t skip = p.begin[d] < 0 ? -p.begin[d] : 0, first = p.begin[d] > 0 ? p.begin[d] : 0;
-    const int64_t left = x[d] - skip, room = out[d] - first;
-    common.push_back(left < room ? (left > 0 ? left : 0) : (room > 0 ? room : 0));
-    from_offset += skip * from[d];
-    to_offset += first * to[d];
-  }
-  Move m = move(common, to, from);
-  m.from_offset = from_offset;
-  m.to_offset = to_offset;
-  return m;
+enum class PadMode { constant, edge, reflect, wrap };
+
+PadMode pad_mode(const Node& node) {
+  const std::string mode = node.text("mode", "constant");
+  return mode == "edge" ? PadMode::edge : mode == "reflect" ? PadMode::reflect : mode == "wrap" ? PadMode::wrap : PadMode::constant;
 }
 
-// The place that the padded place `at` repeats.
-int64_t repeated(int64_t at, int64_t size, const std::string& mode) {
+// The place in a dimension that the place `at` takes its element from; -1: none, it is the given value.
+int64_t source(int64_t at, int64_t size, PadMode mode) {
   if (at >= 0 && at < size) return at;
-  if (mode == "edge" || size == 1) return at < 0 ? 0 : size - 1;
-  const int64_t period = mode == "wrap" ? size : 2 * (size - 1);
+  if (mode == PadMode::constant) return -1;
+  if (mode == PadMode::edge || size == 1) return at < 0 ? 0 : size - 1;
+  const int64_t period = mode == PadMode::wrap ? size : 2 * (size - 1);
   const int64_t place = (at % period + period) % period;
   return place < size ? place : period - place;
 }
 
-// Each output element's source, dimension after dimension: offsets add up.
-Step repeating_pad(Build& b, const Padding& p) {
-  const Shape &x = b.shape(0), &out = b.out_shape(), strides = row_major(x);
-  std::vector<std::vector<int64_t>> sources(x.size());
-  for (size_t d = 0; d < x.size(); ++d) {
-    for (int64_t i = 0; i < out[d]; ++i) sources[d].push_back(repeated(i - p.begin[d], x[d], b.node.text("mode", "")) * strides[d]);
+// The output as lines along the last dimension that is padded, of units that are what lies behind it. A line is the middle of
+// a line of the input, in one piece, and units at both ends.
+struct Lines {
+  PadMode mode = PadMode::constant;
+  Shape in, out;  // of the dimensions before
+  std::vector<int64_t> begin;
+  int64_t line_in = 1, line_out = 1, line_begin = 0;
+  int64_t unit = 0;  // bytes
+
+  // Where in the input a line of the output comes from, in lines; -1: nowhere.
+  int64_t line_source(int64_t line) const {
+    int64_t place = 0, stride = 1;
+    for (size_t d = out.size(); d-- > 0;) {
+      const int64_t at = source(line % out[d] - begin[d], in[d], mode);
+      if (at < 0) return -1;
+      line /= out[d];
+      place += at * stride;
+      stride *= in[d];
+    }
+    return place;
   }
-  const int64_t count = element_count(out);
-  return with_bits(b.inputs[0]->dtype, [&]<class T>(T) -> Step {
-    return {[=, in = b.in(0), y = b.out()](const Run& run) {
-              for (int64_t i = 0; i < count; ++i) {
-                int64_t rest = i, from = 0;
-                for (size_t d = sources.size(); d-- > 0;) {
-                  const auto size = static_cast<int64_t>(sources[d].size());
-                  from += sources[d][static_cast<size_t>(rest % size)];
-                  rest /= size;
-                }
-                run.at<T>(y)[i] = run.at<T>(in)[from];
-              }
-            },
-            "plain loop", ""};
-  });
+};
+
+Lines lines_of(const Shape& x, const Shape& out, const Padding& p, PadMode mode, int64_t element_size) {
+  size_t line = x.size();
+  while (line > 0 && p.begin[line - 1] == 0 && x[line - 1] == out[line - 1]) --line;
+  Lines lines;
+  lines.mode = mode;
+  lines.unit = product(x, line, x.size()) * element_size;
+  if (line-- == 0) return lines;
+  lines.line_in = x[line];
+  lines.line_out = out[line];
+  lines.line_begin = p.begin[line];
+  const auto last = static_cast<int64_t>(line);
+  lines.in.assign(x.begin(), x.begin() + last);
+  lines.out.assign(out.begin(), out.begin() + last);
+  lines.begin.assign(p.begin.begin(), p.begin.begin() + last);
+  return lines;
+}
+
+// `bytes` of elements like the one given; elements of 1, 2, 4 or 8 bytes.
+void fill(const std::byte* one, int64_t size, int64_t bytes, std::byte* to) {
+  const auto typed = [&]<class T>(T value) {
+    std::memcpy(&value, one, sizeof value);
+    std::fill_n(reinterpret_cast<T*>(to), bytes / size, value);
+  };
+  if (size == 1) typed(uint8_t{});
+  else if (size == 2) typed(uint16_t{});
+  else if (size == 4) typed(uint32_t{});
+  else typed(uint64_t{});
+}
+
+void copy_bytes(const std::byte* from, int64_t bytes, std::byte* to) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+
+// Units [first, last) of a line, which lie outside of the input's.
+void write_border(const Lines& lines, int64_t first, int64_t last, const std::byte* line, const std::byte* one, int64_t size, std::byte* to) {
+  if (lines.mode == PadMode::constant) return fill(one, size, (last - first) * lines.unit, to + first * lines.unit);
+  for (int64_t i = first; i < last; ++i) {
+    copy_bytes(line + source(i - lines.line_begin, lines.line_in, lines.mode) * lines.unit, lines.unit, to + i * lines.unit);
+  }
+}
+
+void write_line(const Lines& lines, const std::byte* line, const std::byte* one, int64_t size, std::byte* to) {
+  const int64_t before = std::clamp<int64_t>(lines.line_begin, 0, lines.line_out), skipped = std::max<int64_t>(-lines.line_begin, 0);
+  const int64_t inside = std::max<int64_t>(0, std::min(lines.line_in - skipped, lines.line_out - before));
+  write_border(lines, 0, before, line, one, size, to);
+  copy_bytes(line + skipped * lines.unit, inside * lines.unit, to + before * lines.unit);
+  write_border(lines, before + inside, lines.line_out, line, one, size, to);
 }
 
 Step build_pad(Build& b) {
   const Padding p = padding_of(Inference{b.node, b.model.opset, b.inputs, {}});
-  if (b.node.text("mode", "constant") != "constant") return repeating_pad(b, p);
-  const Move m = pad_move(b.shape(0), b.out_shape(), p);
-  const int64_t size = dtype_size(b.inputs[0]->dtype), count = element_count(b.out_shape());
-  Tensor fill = make_tensor(b.inputs[0]->dtype, {});
-  if (b.node.find("value")) *fill.as<float>() = b.node.real("value", 0);
+  const int64_t size = dtype_size(b.inputs[0]->dtype);
+  const Lines lines = lines_of(b.shape(0), b.out_shape(), p, pad_mode(b.node), size);
+  Tensor value = make_tensor(b.inputs[0]->dtype, {});
+  if (b.node.find("value")) *value.as<float>() = b.node.real("value", 0);
+  const int64_t count = element_count(b.out_shape()) ? element_count(lines.out) : 0;
   return {[=, given = b.in(2), x = b.in(0), y = b.out()](const Run& run) {
-            const std::byte* one = given == kNoSlot ? fill.data.get() : run.at<std::byte>(given);
-            std::byte* to = run.at<std::byte>(y);
-            for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * size, one, static_cast<size_t>(size));
-            run_move(m, size, run.at<std::byte>(x), to);
+            const std::byte* one = given == kNoSlot ? value.data.get() : run.at<std::byte>(given);
+            run.pool->share(count, [&](int64_t begin, int64_t end, int) {
+              for (int64_t i = begin; i < end; ++i) {
+                const int64_t from = lines.line_source(i);
+                std::byte* to = run.at<std::byte>(y) + i * lines.line_out * lines.unit;
+                if (from < 0) fill(one, size, lines.line_out * lines.unit, to);
+                else write_line(lines, run.at<std::byte>(x) + from * lines.line_in * lines.unit, one, size, to);
+              }
+            });
           },
-          "strided copy", ""};
+          "copied lines", ""};
 }
 
 // --- DepthToSpace, SpaceToDepth --------------------------------------------------------------------------------------

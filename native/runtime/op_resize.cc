@@ -2,7 +2,7 @@
 // neighbouring input coordinates; those beyond the edge repeat it.
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <memory>
 
 #include "runtime/errors.h"
 #include "runtime/op.h"
@@ -53,7 +53,7 @@ std::vector<size_t> resized_axes(const Inference& n) {
 void set_scales(const Inference& n, const std::vector<size_t>& axes, const std::vector<double>& scales, std::vector<Axis>& result) {
   for (size_t i = 0; i < axes.size(); ++i) {
     Axis& axis = result[axes[i]];
-    const double size = std::floor(static_cast<double>(axis.in) * scales[i]);
+    const double size = std::floor(static_cast<float>(axis.in) * static_cast<float>(scales[i]));  // 300 * 1.3 are 390, as for the standard
     if (!(scales[i] > 0) || size > static_cast<double>(kMaxElements)) n.fail("a scale is not positive, or too large");
     axis.scale = scales[i];
     axis.out = static_cast<int64_t>(size);
@@ -205,30 +205,92 @@ void infer_resize(Inference& n) {
   n.outputs = {out};
 }
 
-// One dimension's pass: outer x in x inner to outer x out x inner.
+// One dimension's pass: outer x in x inner to outer x out x inner. What each output coordinate reads is written down once:
+// `width` places and weights. A place below zero: the extrapolation value.
 struct Pass {
-  int64_t outer, in, inner;
-  std::vector<Taps> taps;  // by output coordinate
+  int64_t outer, in, inner, out = 0, width = 1;
+  std::vector<int64_t> places = {};
+  std::vector<double> weights = {};
+
+  void add(const Taps& taps) {
+    width = static_cast<int64_t>(taps.weights.size());  // the same for all coordinates of a dimension
+    for (int64_t k = 0; k < width; ++k) places.push_back(taps.outside ? -1 : std::clamp<int64_t>(taps.first + k, 0, in - 1));
+    weights.insert(weights.end(), taps.weights.begin(), taps.weights.end());
+    ++out;
+  }
+  // What threads share: rows of the innermost dimension, in which neighbours in memory are computed together.
+  int64_t rows() const { return inner == 1 ? outer : outer * out; }
 };
 
+// Rows [begin, end) where each output is one input: nearest.
 template <class T>
-void run_pass(const Pass& pass, T extrapolation, const T* x, T* y) {
-  const auto out = static_cast<int64_t>(pass.taps.size());
-  for (int64_t o = 0; o < pass.outer; ++o) {
-    for (int64_t i = 0; i < out; ++i) {
-      const Taps& taps = pass.taps[static_cast<size_t>(i)];
-      for (int64_t j = 0; j < pass.inner; ++j) {
-        double sum = 0;
-        T only = extrapolation;
-        for (size_t k = 0; k < taps.weights.size() && !taps.outside; ++k) {
-          const int64_t at = std::clamp<int64_t>(taps.first + static_cast<int64_t>(k), 0, pass.in - 1);
-          only = x[(o * pass.in + at) * pass.inner + j];
-          sum += taps.weights[k] * static_cast<double>(only);
-        }
-        y[(o * out + i) * pass.inner + j] = taps.outside || taps.weights.size() == 1 ? only : static_cast<T>(sum);
+void copy_rows(const Pass& p, T extrapolation, int64_t begin, int64_t end, const T* x, T* y) {
+  if (p.inner == 1) {
+    for (int64_t o = begin; o < end; ++o) {
+      const T* from = x + o * p.in;
+      T* to = y + o * p.out;
+      for (int64_t i = 0; i < p.out; ++i) to[i] = p.places[static_cast<size_t>(i)] < 0 ? extrapolation : from[p.places[static_cast<size_t>(i)]];
+    }
+    return;
+  }
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t place = p.places[static_cast<size_t>(row % p.out)];
+    if (place < 0) std::fill_n(y + row * p.inner, p.inner, extrapolation);
+    else std::copy_n(x + (row / p.out * p.in + place) * p.inner, p.inner, y + row * p.inner);
+  }
+}
+
+// The same where it is a sum along rows of which each is contiguous.
+template <class T>
+void sum_rows(const Pass& p, T extrapolation, int64_t begin, int64_t end, const T* x, T* y) {
+  constexpr int64_t kBlock = 256;
+  double sums[kBlock];
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t* places = p.places.data() + row % p.out * p.width;
+    const double* weights = p.weights.data() + row % p.out * p.width;
+    T* to = y + row * p.inner;
+    if (places[0] < 0) {
+      std::fill_n(to, p.inner, extrapolation);
+      continue;
+    }
+    for (int64_t first = 0; first < p.inner; first += kBlock) {
+      const int64_t count = std::min(kBlock, p.inner - first);
+      std::fill_n(sums, count, 0.0);
+      for (int64_t k = 0; k < p.width; ++k) {
+        const T* from = x + (row / p.out * p.in + places[k]) * p.inner + first;
+        const double weight = weights[k];
+        for (int64_t j = 0; j < count; ++j) sums[j] += weight * static_cast<double>(from[j]);
       }
+      for (int64_t j = 0; j < count; ++j) to[first + j] = static_cast<T>(sums[j]);
     }
   }
+}
+
+// Along the innermost dimension. kWidth: what is known of the width, 0: nothing.
+template <int kWidth, class T>
+void sum_along(const Pass& p, T extrapolation, int64_t begin, int64_t end, const T* x, T* y) {
+  const int64_t width = kWidth ? kWidth : p.width;
+  for (int64_t o = begin; o < end; ++o) {
+    const T* from = x + o * p.in;
+    for (int64_t i = 0; i < p.out; ++i) {
+      const int64_t* places = p.places.data() + i * width;
+      const double* weights = p.weights.data() + i * width;
+      double sum = 0;
+      for (int64_t k = 0; k < width && places[0] >= 0; ++k) sum += weights[k] * static_cast<double>(from[places[k]]);
+      y[o * p.out + i] = places[0] < 0 ? extrapolation : static_cast<T>(sum);
+    }
+  }
+}
+
+template <class T>
+void run_pass(const Pass& p, T extrapolation, int64_t begin, int64_t end, const T* x, T* y) {
+  if constexpr (kIsReal<T>) {
+    if (p.width > 1 && p.inner > 1) return sum_rows(p, extrapolation, begin, end, x, y);
+    if (p.width == 2) return sum_along<2>(p, extrapolation, begin, end, x, y);
+    if (p.width == 4) return sum_along<4>(p, extrapolation, begin, end, x, y);
+    if (p.width > 1) return sum_along<0>(p, extrapolation, begin, end, x, y);
+  }
+  copy_rows(p, extrapolation, begin, end, x, y);
 }
 
 std::vector<Pass> passes_of(const Mode& mode, const std::vector<Axis>& axes, const Shape& x) {
@@ -236,30 +298,39 @@ std::vector<Pass> passes_of(const Mode& mode, const std::vector<Axis>& axes, con
   std::vector<Pass> passes;
   for (size_t d = axes.size(); d-- > 0;) {
     if (!axes[d].resized()) continue;
-    Pass pass{product(sizes, 0, d), axes[d].in, product(sizes, d + 1, sizes.size()), {}};
-    for (int64_t i = 0; i < axes[d].out; ++i) pass.taps.push_back(taps_of(mode, axes[d], i));
+    Pass pass{product(sizes, 0, d), axes[d].in, product(sizes, d + 1, sizes.size())};
+    for (int64_t i = 0; i < axes[d].out; ++i) pass.add(taps_of(mode, axes[d], i));
     passes.push_back(std::move(pass));
     sizes[d] = axes[d].out;
   }
-  if (passes.empty()) passes.push_back({element_count(x), 1, 1, {{0, {1}, false}}});
+  if (passes.empty()) {
+    passes.push_back({1, 1, element_count(x)});
+    passes[0].add({0, {1}, false});
+  }
   return passes;
 }
 
 Step build_resize(Build& b) {
   const Inference n{b.node, b.model.opset, b.inputs, {}};
-  const std::vector<Pass> passes = passes_of(mode_of(b.node, n.opset), axes_of(n), b.shape(0));
+  const auto passes = std::make_shared<const std::vector<Pass>>(passes_of(mode_of(b.node, n.opset), axes_of(n), b.shape(0)));
   const int64_t size = dtype_size(b.inputs[0]->dtype);
   std::vector<Slot> places{b.in(0)};
-  for (size_t i = 0; i + 1 < passes.size(); ++i) {
-    places.push_back(b.scratch(passes[i].outer * passes[i].inner * static_cast<int64_t>(passes[i].taps.size()) * size));
+  for (size_t i = 0; i + 1 < passes->size(); ++i) {
+    const Pass& pass = (*passes)[i];
+    places.push_back(b.scratch(pass.outer * pass.inner * pass.out * size));
   }
   places.push_back(b.out());
   const float extrapolation = b.node.real("extrapolation_value", 0);
   return with_type(b.inputs[0]->dtype, [&]<class T>(T) -> Step {
     return {[=](const Run& run) {
-              for (size_t i = 0; i < passes.size(); ++i) run_pass(passes[i], converted<T>(extrapolation), run.at<T>(places[i]), run.at<T>(places[i + 1]));
+              for (size_t i = 0; i < passes->size(); ++i) {
+                const Pass& pass = (*passes)[i];
+                run.pool->share(pass.rows(), [&](int64_t begin, int64_t end, int) {
+                  run_pass(pass, converted<T>(extrapolation), begin, end, run.at<T>(places[i]), run.at<T>(places[i + 1]));
+                });
+              }
             },
-            "plain loop", passes.size() > 1 ? "one pass for each resized dimension" : ""};
+            "plain loop", "no kernel: one pass for each resized dimension, in double precision"};
   });
 }
 

@@ -115,17 +115,33 @@ Step build_layer_norm(Build& b) {
 
 // --- reductions ----------------------------------------------------------------------------------------------------------
 
-Reduction reduction_of(const std::string& op) {
-  if (op == "ReduceSum") return Reduction::sum;
-  if (op == "ReduceMax" || op == "GlobalMaxPool") return Reduction::max;
-  return op == "ReduceMin" ? Reduction::min : Reduction::mean;
+// A reduction as passes of the kernel: the first over the elements, `then` over what it left; `finish`: of each result.
+struct ReductionRow {
+  const char* op;
+  Reduction first, then;
+  float (*finish)(float) = nullptr;
+};
+
+constexpr ReductionRow kReductions[] = {
+    {"ReduceSum", Reduction::sum, Reduction::sum}, {"ReduceMean", Reduction::mean, Reduction::mean},
+    {"ReduceMax", Reduction::max, Reduction::max}, {"ReduceMin", Reduction::min, Reduction::min},
+    {"GlobalMaxPool", Reduction::max, Reduction::max}, {"GlobalAveragePool", Reduction::mean, Reduction::mean},
+    {"ReduceL1", Reduction::sum_of_absolutes, Reduction::sum}, {"ReduceSumSquare", Reduction::sum_of_squares, Reduction::sum},
+    {"ReduceL2", Reduction::sum_of_squares, Reduction::sum, [](float x) { return std::sqrt(x); }},
+    {"ReduceLogSum", Reduction::sum, Reduction::sum, [](float x) { return std::log(x); }},
+};
+
+// Null where no kernel has it.
+const ReductionRow* reduction_of(const Node& node) {
+  const auto row = std::find_if(std::begin(kReductions), std::end(kReductions), [&](const ReductionRow& r) { return node.op == r.op; });
+  return row == std::end(kReductions) ? nullptr : row;
 }
 
 // What ONNX has for the reduction of no elements.
 float of_nothing(Reduction op) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   if (op == Reduction::max || op == Reduction::min) return op == Reduction::max ? -infinity : infinity;
-  return op == Reduction::sum ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  return op == Reduction::mean ? std::numeric_limits<float>::quiet_NaN() : 0.0f;
 }
 
 // Which dimensions are reduced. `axes`: those given, as attribute or input.
@@ -192,16 +208,19 @@ Step build_reduce(Build& b) {
   for (size_t i = 0; i + 1 < passes.size(); ++i) places.push_back(b.scratch(passes[i].outer * passes[i].inner * 4));
   places.push_back(b.out());
   const auto& kernel = fastest(kReduceKernels, b.isa);
-  const Reduction op = reduction_of(b.node.op);
-  return {[=, run_all = kernel.run](const Run& run) {
+  const ReductionRow& row = *reduction_of(b.node);
+  return {[=, count = element_count(b.out_shape()), run_all = kernel.run](const Run& run) {
             for (size_t i = 0; i < passes.size(); ++i) {
               const Pass pass = passes[i];
+              const Reduction op = i == 0 ? row.first : row.then;
               if (pass.n == 0) {
                 std::fill_n(run.at<float>(places[i + 1]), pass.outer * pass.inner, of_nothing(op));
                 continue;
               }
               run_all({op, pass.outer, pass.n, pass.inner, run.at<float>(places[i]), run.at<float>(places[i + 1])});
             }
+            float* results = run.at<float>(places.back());
+            for (int64_t i = 0; i < count && row.finish; ++i) results[i] = row.finish(results[i]);
           },
           kernel.name, passes.size() > 1 ? "the reduced dimensions are apart: one pass for each group of neighbours" : ""};
 }
@@ -215,9 +234,7 @@ std::vector<DType> reduce_types(const Node& node, const Types& inputs) {
 
 // float32 through the kernels, where they have the reduction.
 Step build_any_reduce(Build& b) {
-  const std::string& op = b.node.op;
-  const bool kernel = op == "ReduceSum" || op == "ReduceMean" || op == "ReduceMax" || op == "ReduceMin";
-  return kernel && b.inputs[0]->dtype == DType::float32 ? build_reduce(b) : build_typed_reduce(b);
+  return reduction_of(b.node) && b.inputs[0]->dtype == DType::float32 ? build_reduce(b) : build_typed_reduce(b);
 }
 
 // --- ArgMax --------------------------------------------------------------------------------------------------------------

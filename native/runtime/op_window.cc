@@ -151,26 +151,6 @@ Step build_transposed(Build& b) {
 
 bool gives_indices(const Node& node) { return node.outputs.size() > 1 && node.outputs[1] != kAbsent; }
 
-template <class T>
-struct PoolResult {
-  T value;
-  int64_t place;
-};
-
-template <class T>
-PoolResult<T> largest(const WindowNd& w, const T* plane, int64_t at) {
-  PoolResult<T> best{kIsReal<T> ? static_cast<T>(-kInfinity) : std::numeric_limits<T>::min(), 0};
-  bool found = false;
-  for (int64_t tap = 0; tap < w.taps(); ++tap) {
-    int64_t place;
-    w.sources(tap, at, 1, &place);
-    if (place < 0) continue;
-    if (!found || plane[place] > best.value || plane[place] != plane[place]) best = {plane[place], place};
-    found = true;
-  }
-  return best;
-}
-
 // How many taps of the window lie in the input or its padding: with ceil_mode a window may leave both.
 int64_t padded_taps(const WindowNd& w, int64_t at) {
   int64_t taps = 1;
@@ -186,20 +166,6 @@ int64_t padded_taps(const WindowNd& w, int64_t at) {
 
 enum class Pooling { max, average, padded_average, norm };
 
-double gathered(const WindowNd& w, Pooling how, double p, const float* plane, int64_t at) {
-  double sum = 0;
-  int64_t count = 0;
-  for (int64_t tap = 0; tap < w.taps(); ++tap) {
-    int64_t place;
-    w.sources(tap, at, 1, &place);
-    if (place < 0) continue;
-    ++count;
-    sum += how == Pooling::norm ? std::pow(std::fabs(double{plane[place]}), p) : double{plane[place]};
-  }
-  if (how == Pooling::norm) return std::pow(sum, 1 / p);
-  return sum / static_cast<double>(how == Pooling::average ? count : padded_taps(w, at));
-}
-
 // Flat place in the whole input, or with storage_order 1 with the first two spatial dimensions changed.
 int64_t index_of(const WindowNd& w, int64_t plane, int64_t place, bool columns_first) {
   if (!columns_first) return plane * w.inputs() + place;
@@ -207,30 +173,72 @@ int64_t index_of(const WindowNd& w, int64_t plane, int64_t place, bool columns_f
   return plane * w.inputs() + place % width * height + place / width;
 }
 
+constexpr const char* kGeneralPool = "the general pool, one element at a time (three or more spatial dimensions, another type, indices, LpPool)";
+
+// y = the larger of y and what one tap of the kernel reads; NaN stays. `found`: the places of the largest, -1: none yet.
 template <class T>
-Step max_step(Build& b, const WindowNd& w) {
-  const int64_t planes = b.shape(0)[0] * b.shape(0)[1];
-  const Slot indices = gives_indices(b.node) ? b.slot_of(b.node.outputs[1]) : kNoSlot;
-  return {[=, x = b.in(0), y = b.out(), columns_first = b.node.integer("storage_order", 0) != 0](const Run& run) {
-            for (int64_t i = 0; i < planes * w.outputs(); ++i) {
-              const int64_t plane = i / w.outputs();
-              const PoolResult<T> found = largest(w, run.at<T>(x) + plane * w.inputs(), i % w.outputs());
-              run.at<T>(y)[i] = found.value;
-              if (indices != kNoSlot) run.at<int64_t>(indices)[i] = index_of(w, plane, found.place, columns_first);
-            }
-          },
-          "plain loop", "the general pool, one window at a time"};
+void take_larger(const int64_t* places, int64_t outputs, const T* x, T* y, int64_t* found) {
+  for (int64_t i = 0; i < outputs && !found; ++i) {
+    const T value = places[i] < 0 ? y[i] : x[places[i]];
+    y[i] = value > y[i] || value != value ? value : y[i];
+  }
+  for (int64_t i = 0; i < outputs && found; ++i) {
+    if (places[i] < 0) continue;
+    const T value = x[places[i]];
+    if (!(value > y[i] || value != value || found[i] < 0)) continue;
+    y[i] = value;
+    found[i] = places[i];
+  }
 }
 
+template <class T>
+Step max_step(Build& b, const WindowNd& w) {
+  const int64_t planes = b.shape(0)[0] * b.shape(0)[1], outputs = w.outputs(), inputs = w.inputs();
+  const Slot indices = gives_indices(b.node) ? b.slot_of(b.node.outputs[1]) : kNoSlot, places = b.scratch(outputs * 8);
+  const T least = kIsReal<T> ? static_cast<T>(-kInfinity) : std::numeric_limits<T>::min();
+  return {[=, x = b.in(0), y = b.out(), columns_first = b.node.integer("storage_order", 0) != 0](const Run& run) {
+            int64_t *from = run.at<int64_t>(places), *found = run.at<int64_t>(indices);
+            std::fill_n(run.at<T>(y), planes * outputs, least);
+            if (found) std::fill_n(found, planes * outputs, int64_t{-1});
+            for (int64_t tap = 0; tap < w.taps(); ++tap) {
+              w.sources(tap, 0, outputs, from);
+              for (int64_t p = 0; p < planes; ++p) {
+                take_larger(from, outputs, run.at<T>(x) + p * inputs, run.at<T>(y) + p * outputs, found ? found + p * outputs : nullptr);
+              }
+            }
+            for (int64_t i = 0; found && i < planes * outputs; ++i) found[i] = index_of(w, i / outputs, std::max<int64_t>(found[i], 0), columns_first);
+          },
+          "plain loop", kGeneralPool};
+}
+
+double powered(float x, double p) { return p == 1 ? std::fabs(double{x}) : p == 2 ? double{x} * x : std::pow(std::fabs(double{x}), p); }
+
+// Averages and norms: sums of all planes, tap after tap, and how many elements were counted at each place.
 Step gather_step(Build& b, const WindowNd& w) {
-  const int64_t planes = b.shape(0)[0] * b.shape(0)[1];
+  const int64_t planes = b.shape(0)[0] * b.shape(0)[1], outputs = w.outputs(), inputs = w.inputs();
   const Pooling how = b.node.op == "LpPool" ? Pooling::norm : b.node.integer("count_include_pad", 0) ? Pooling::padded_average : Pooling::average;
+  const Slot places = b.scratch(outputs * 8), counts = b.scratch(outputs * 8), sums = b.scratch(element_count(b.out_shape()) * 8);
   return {[=, x = b.in(0), y = b.out(), p = static_cast<double>(b.node.integer("p", 2))](const Run& run) {
-            for (int64_t i = 0; i < planes * w.outputs(); ++i) {
-              run.at<float>(y)[i] = static_cast<float>(gathered(w, how, p, run.at<float>(x) + i / w.outputs() * w.inputs(), i % w.outputs()));
+            int64_t *from = run.at<int64_t>(places), *count = run.at<int64_t>(counts);
+            double* sum = run.at<double>(sums);
+            std::fill_n(sum, planes * outputs, 0.0);
+            std::fill_n(count, outputs, int64_t{0});
+            for (int64_t tap = 0; tap < w.taps(); ++tap) {
+              w.sources(tap, 0, outputs, from);
+              for (int64_t i = 0; i < outputs; ++i) count[i] += from[i] >= 0;
+              for (int64_t i = 0; i < planes * outputs; ++i) {
+                const int64_t place = from[i % outputs];
+                if (place < 0) continue;
+                const float value = run.at<float>(x)[i / outputs * inputs + place];
+                sum[i] += how == Pooling::norm ? powered(value, p) : double{value};
+              }
+            }
+            for (int64_t i = 0; i < outputs && how == Pooling::padded_average; ++i) count[i] = padded_taps(w, i);
+            for (int64_t i = 0; i < planes * outputs; ++i) {
+              run.at<float>(y)[i] = static_cast<float>(how == Pooling::norm ? std::pow(sum[i], 1 / p) : sum[i] / static_cast<double>(count[i % outputs]));
             }
           },
-          "plain loop", "the general pool, one window at a time"};
+          "plain loop", kGeneralPool};
 }
 
 // --- GlobalLpPool ------------------------------------------------------------------------------------------------------------

@@ -97,10 +97,17 @@ class Planner {
     const Operator& op = *find_operator(node.op);
     Step step = op.fusion == Fusion::elements && !fused.chain.empty() ? build_element_chain(build) : op.build(build);
     step.add_note(node.note);
+    if (step.kernel == "plain loop" && step.note.empty()) step.note = why_plain(build);
     explain(fused, step);
     plan_->steps.push_back(std::move(step));
     take_over(build, fused);
     ++step_;
+  }
+
+  // What a loop without a kernel says where its operator has nothing more to say.
+  static std::string why_plain(const Build& b) {
+    const ValueInfo& about = b.inputs.empty() || !b.inputs[0] ? *b.outputs[0] : *b.inputs[0];
+    return "no kernel has this operator for " + std::string(dtype_name(about.dtype)) + ": one element at a time";
   }
 
   // Whether an input is known in this plan alone: what is packed of it must not be shared with other plans.

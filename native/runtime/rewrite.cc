@@ -7,7 +7,7 @@
 namespace gossamer {
 namespace {
 
-constexpr const char* kRewritten[] = {"Mean", "MeanVarianceNormalization", "Scatter", "Sum", "Upsample"};
+constexpr const char* kRewritten[] = {"CastLike", "Mean", "MeanVarianceNormalization", "Scatter", "Sum", "Upsample"};
 
 // The nodes that take the place of one.
 class Rewriting {
@@ -94,7 +94,19 @@ std::vector<Node> resized(Node node) {
   return renamed(std::move(node), "Resize");
 }
 
+// To the type of the second input, which is known while loading.
+std::vector<Node> cast_like(const Model& model, Node node) {
+  if (node.inputs.size() != 2 || !node.has_input(0) || !node.has_input(1)) throw ModelError(node.label() + ": it has two inputs");
+  int64_t number = 1;
+  while (dtype_from_onnx(number) != type_of(model, node.inputs[1])) ++number;
+  node.attributes["to"] = number;
+  node.inputs.pop_back();
+  return renamed(std::move(node), "Cast");
+}
+
 bool is_other_float(DType type) { return type == DType::float16 || type == DType::float64; }
+
+bool is_whole(DType type) { return type == DType::int32 || type == DType::int64 || type == DType::uint32 || type == DType::uint64; }
 
 // --- float16 and float64 where only float32 is computed -----------------------------------------------------------------
 
@@ -132,6 +144,15 @@ std::vector<Node> through_float32(Model& model, Node node) {
   return nodes;
 }
 
+// Functions of elements, reductions and products of float16, which have kernels for float32 only. Rounding the result of float32 is what
+// float16 is computed by anyway.
+bool is_faster_in_float32(const Model& model, const Node& node, const Operator& op) {
+  if (op.fusion != Fusion::elements && !node.op.starts_with("Reduce") && node.op != "Einsum") return false;
+  const auto is_half = [&](int value) { return type_of(model, value) == DType::float16; };
+  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int v) { return v == kAbsent || is_half(v) || type_of(model, v) == DType::int64; }) &&
+         node.has_input(0) && is_half(node.inputs[0]) && !(node.op == "Pow" && !is_half(node.inputs[1]));
+}
+
 }  // namespace
 
 std::span<const char* const> rewritten_operators() { return kRewritten; }
@@ -142,6 +163,10 @@ std::vector<Node> rewritten(Model& model, Node node) {
   const bool extreme = node.op == "Max" || node.op == "Min";
   if (node.op == "Sum" || node.op == "Mean" || (extreme && node.inputs.size() != 2)) return in_pairs(model, node);
   if (node.op == "MeanVarianceNormalization") return standardized(model, node);
+  if (node.op == "CastLike") return cast_like(model, std::move(node));
+  if (node.op == "MatMul" && node.inputs.size() == 2 && node.has_input(0) && is_whole(type_of(model, node.inputs[0]))) {
+    return renamed(std::move(node), kWholeMatMul);
+  }
   if (node.op == "Scatter") return renamed(std::move(node), "ScatterElements");
   if (node.op == "Upsample") return resized(std::move(node));
   if (node.op == "QLinearMatMul") {  // its scales may be float16
@@ -152,7 +177,7 @@ std::vector<Node> rewritten(Model& model, Node node) {
   }
   const Operator* op = find_operator(node.op);
   const bool other = std::any_of(node.inputs.begin(), node.inputs.end(), [&](int v) { return v != kAbsent && is_other_float(type_of(model, v)); });
-  if (op && op->types == float_types && other) return through_float32(model, std::move(node));
+  if (op && other && (op->types == float_types || is_faster_in_float32(model, node, *op))) return through_float32(model, std::move(node));
   return {std::move(node)};
 }
 

@@ -62,16 +62,23 @@ int64_t WindowNd::outputs() const { return element_count(out); }
 int64_t WindowNd::taps() const { return element_count(kernel); }
 
 void WindowNd::sources(int64_t tap, int64_t first, int64_t count, int64_t* positions) const {
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t place = first + i, offset = tap, stride_in = 1, position = 0;
-    for (size_t d = spatial(); d-- > 0;) {
+  const size_t last = spatial() - 1;
+  const int64_t start = tap % kernel[last] * dilation[last] - begin[last];
+  for (int64_t done = 0; done < count;) {  // a line of the last dimension after the other
+    const int64_t column = (first + done) % out[last], length = std::min(out[last] - column, count - done);
+    int64_t place = (first + done) / out[last], offset = tap / kernel[last], stride_in = in[last], line = 0;
+    for (size_t d = last; d-- > 0 && line >= 0;) {
       const int64_t at = place % out[d] * stride[d] + offset % kernel[d] * dilation[d] - begin[d];
       place /= out[d];
       offset /= kernel[d];
-      position = at < 0 || at >= in[d] || position < 0 ? -1 : position + at * stride_in;
+      line = at < 0 || at >= in[d] ? -1 : line + at * stride_in;
       stride_in *= in[d];
     }
-    positions[i] = position;
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t at = (column + i) * stride[last] + start;
+      positions[done + i] = line < 0 || at < 0 || at >= in[last] ? -1 : line + at;
+    }
+    done += length;
   }
 }
 

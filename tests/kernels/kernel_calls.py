@@ -15,7 +15,7 @@ FAMILIES = {
     "gemm", "bf16", "xnor", "codes", "col2im", "pool", "sparse", "unary", "binary", "affine", "softmax", "reduce",
     "layer_norm", "cell_floats", "cell_bytes", "transpose", "qgemm", "round",
     "requantize", "depthwise_cells", "cell_quantize", "cell_dequantize",
-    "byte_quantize", "byte_dequantize", "byte_softmax", "byte_sums", "sum_rows",
+    "half_to_float", "float_to_half", "byte_quantize", "byte_dequantize", "byte_softmax", "byte_sums", "sum_rows",
     "byte_add", "byte_multiply", "byte_lookup", "cell_max_pool", "cell_average_pool", "cell_mean",
     "peak_floats", "peak_bytes",
 }.union(CONV_METHODS)  # fmt: skip
@@ -41,7 +41,7 @@ def missing_rows() -> set[str]:
 def call(row: str, out: np.ndarray, **arguments) -> np.ndarray:
     """Run one row (or "family/reference") into ``out``, which is pre-filled so that unwritten elements show."""
     family, isa = row.split("/")
-    out.fill(77 if out.dtype == np.uint8 else -12345.0)
+    out.fill(77 if out.dtype in (np.uint8, np.uint16) else -12345.0)
     key = "c" if family in ("gemm", "bf16", "xnor") else "y"
     check = "conv" if family in CONV_METHODS else family
     getattr(_native, f"check_{check}")(row, **{key: out}, **arguments)

@@ -90,11 +90,11 @@ def test_round_is_quantization_and_back(row, steps):
 
 
 @pytest.mark.parametrize("row", rows_of("binary"))
-@pytest.mark.parametrize("op", range(7), ids=["add", "sub", "mul", "div", "max", "min", "pow"])
+@pytest.mark.parametrize("op", range(8), ids=["add", "sub", "mul", "div", "max", "min", "pow", "prelu"])
 @pytest.mark.parametrize("steps", [(1, 1), (0, 1), (1, 0)])
 def test_binary(row, op, steps):
     for n in LENGTHS[1:]:
-        a, b = np.abs(floats(n, n)) + 0.1, floats(n + 1, n)
+        a, b = floats(n, n) if op == 7 else np.abs(floats(n, n)) + 0.1, floats(n + 1, n)
         got, wanted = both(
             row, (n,), op=op, n=n, x=a, b=b, a_step=steps[0], b_step=steps[1], low=-1.0, high=2.0
         )
@@ -102,7 +102,9 @@ def test_binary(row, op, steps):
 
 
 @pytest.mark.parametrize("row", rows_of("binary"))
-@pytest.mark.parametrize("op", range(6), ids=["add", "sub", "mul", "div", "max", "min"])
+@pytest.mark.parametrize(
+    "op", [0, 1, 2, 3, 4, 5, 7], ids=["add", "sub", "mul", "div", "max", "min", "prelu"]
+)
 def test_binary_of_special_values(row, op):
     a, b = (grid.ravel().copy() for grid in np.meshgrid(SPECIAL, SPECIAL))
     got, wanted = both(row, a.shape, op=op, n=len(a), x=a, b=b)
@@ -142,8 +144,11 @@ def test_softmax_of_minus_infinity_and_nan(row):
     np.testing.assert_array_equal(got[2], [0, 0, 1])
 
 
+REDUCTIONS = ["sum", "mean", "max", "min", "sum of absolutes", "sum of squares"]
+
+
 @pytest.mark.parametrize("row", rows_of("reduce"))
-@pytest.mark.parametrize("op", range(4), ids=["sum", "mean", "max", "min"])
+@pytest.mark.parametrize("op", range(6), ids=REDUCTIONS)
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (3, 5, 1), (2, 16, 1), (2, 49, 1), (1, 1000, 1), (2, 3, 5), (2, 9, 33)]
 )
@@ -151,11 +156,12 @@ def test_reduce(row, op, shape):
     outer, n, inner = shape
     x = floats(n, *shape)
     got, wanted = both(row, (outer, inner), op=op, outer=outer, n=n, inner=inner, x=x)
-    assert_within(got, wanted, gamma(n + 1) * np.abs(x).sum(1) / (n if op == 1 else 1) * (op < 2))
+    size = np.square(x) if REDUCTIONS[op] == "sum of squares" else np.abs(x)
+    assert_within(got, wanted, gamma(n + 1) * size.sum(1) / (n if op == 1 else 1) * (op not in (2, 3)))
 
 
 @pytest.mark.parametrize("row", rows_of("reduce"))
-@pytest.mark.parametrize("op", range(4), ids=["sum", "mean", "max", "min"])
+@pytest.mark.parametrize("op", range(6), ids=REDUCTIONS)
 @pytest.mark.parametrize("inner", [1, 3])
 def test_reduce_keeps_nan(row, op, inner):
     x = np.zeros((1, 40, inner), np.float32)
@@ -172,6 +178,21 @@ def test_layer_norm(row, n, shifted):
     got, wanted = both(row, x.shape, outer=4, n=n, x=x, scale=scale, shift=shift)
     spread = np.maximum(np.abs(x).max(1, keepdims=True) / np.sqrt(x.var(1, keepdims=True) + 1e-5), 1)
     assert_within(got, wanted, gamma(2 * n + 10) * spread * (np.abs(scale) + np.abs(wanted)))
+
+
+@pytest.mark.parametrize("row", rows_of("layer_norm"))
+@pytest.mark.parametrize(("channels", "area"), [(1, 1), (3, 1), (1, 49), (3, 16), (4, 33), (2, 400)])
+@pytest.mark.parametrize("centered", [True, False])
+def test_layer_norm_of_groups_of_channels(row, channels, area, centered):
+    n = channels * area
+    x, scale, shift = floats(n, 4, n) + 1, floats(1, channels), floats(2, channels)
+    arguments = {"outer": 4, "n": n, "x": x, "scale": scale, "shift": shift, "area": area}
+    got, wanted = both(row, x.shape, **arguments, centered=centered)
+    spread = np.maximum(np.abs(x).max(1, keepdims=True) / np.sqrt(x.var(1, keepdims=True) + 1e-5), 1)
+    assert_within(got, wanted, gamma(2 * n + 10) * spread * (np.abs(scale).max() + np.abs(wanted)))
+    mean = x.mean(1, keepdims=True) * centered
+    unit = (x - mean) / np.sqrt(np.square(x - mean).mean(1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(wanted, unit * np.repeat(scale, area) + np.repeat(shift, area), atol=1e-4)
 
 
 # planes, height, width, kernel, stride, dilation, padding (top, left, bottom, right), output size

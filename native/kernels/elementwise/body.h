@@ -77,6 +77,7 @@ void binary(const gossamer::BinaryArgs& g) {
     case Binary::div: return zip(g, [](V a, V b) { return a / b; });
     case Binary::max: return zip(g, [](V a, V b) { return if_nan(a, a, max_or_b(a, b)); });
     case Binary::min: return zip(g, [](V a, V b) { return if_nan(a, a, min_or_b(a, b)); });
+    case Binary::prelu: return zip(g, [](V a, V b) { return if_less(a, V::zero(), a * b, a); });
     default: return gossamer::binary_scalar(g);
   }
 }

@@ -45,8 +45,8 @@ struct UnaryArgs {
   float a = 0, b = 0;
 };
 
-enum class Binary { add, sub, mul, div, max, min, pow };
-inline constexpr Binary kLastBinary = Binary::pow;
+enum class Binary { add, sub, mul, div, max, min, pow, prelu };  // prelu: a where a >= 0, else a b
+inline constexpr Binary kLastBinary = Binary::prelu;
 
 // y[i] = clamp(op(a[i a_step], b[i b_step]), low, high); a step is 0 or 1.
 struct BinaryArgs {

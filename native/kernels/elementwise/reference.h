@@ -49,6 +49,7 @@ inline double binary_reference_one(Binary op, double a, double b) {
     case Binary::max: return a != a ? a : a > b ? a : b;
     case Binary::min: return a != a ? a : a < b ? a : b;
     case Binary::pow: return std::pow(a, b);
+    case Binary::prelu: return a < 0 ? a * b : a;
   }
   return std::numeric_limits<double>::quiet_NaN();
 }

@@ -110,17 +110,26 @@ void softmax(const gossamer::SoftmaxArgs& s) {
 float reduce_row(Reduction op, const float* x, int64_t n) {
   if (op == Reduction::max) return fold(x, n, max_nan);
   if (op == Reduction::min) return fold(x, n, min_nan);
+  if (op == Reduction::sum_of_absolutes) return sum_of(x, n, [](V v) { return abs(v); });
+  if (op == Reduction::sum_of_squares) return sum_of(x, n, [](V v) { return v * v; });
   const float sum = sum_of(x, n, [](V v) { return v; });
   return op == Reduction::mean ? sum / static_cast<float>(n) : sum;
+}
+
+inline V gathered(Reduction op, V so_far, V v) {
+  switch (op) {
+    case Reduction::max: return max_nan(so_far, v);
+    case Reduction::min: return min_nan(so_far, v);
+    case Reduction::sum_of_absolutes: return so_far + abs(v);
+    case Reduction::sum_of_squares: return so_far + v * v;
+    default: return so_far + v;
+  }
 }
 
 V reduce_columns(Reduction op, const float* x, int64_t n, int64_t inner, int lanes) {
   const bool extreme = op == Reduction::max || op == Reduction::min;
   V result = extreme ? vector_or_part(x, lanes) : V::zero();
-  for (int64_t i = 0; i < n; ++i) {
-    const V v = vector_or_part(x + i * inner, lanes);
-    result = op == Reduction::max ? max_nan(result, v) : op == Reduction::min ? min_nan(result, v) : result + v;
-  }
+  for (int64_t i = 0; i < n; ++i) result = gathered(op, result, vector_or_part(x + i * inner, lanes));
   return op == Reduction::mean ? result / V::broadcast(static_cast<float>(n)) : result;
 }
 
@@ -138,18 +147,30 @@ void reduce(const gossamer::ReduceArgs& r) {
   }
 }
 
+// y = (x - mean) / root * scale + shift for n elements; `step`: 0 where they share one scale and shift, else 1.
+void standardize(const float* x, int64_t n, V mean, V root, const float* scale, const float* shift, int step, float* y) {
+  const auto parameter = [step](const float* p, int64_t i, int left) { return step ? vector_or_part(p + i, left) : V::broadcast(*p); };
+  for (int64_t i = 0; i < n; i += V::kLanes) {
+    const int left = lanes_left(n, i);
+    const V unit = (vector_or_part(x + i, left) - mean) / root;
+    store_part(fma(unit, parameter(scale, i, left), shift ? parameter(shift, i, left) : V::zero()), y + i, left);
+  }
+}
+
 void layer_norm(const gossamer::LayerNormArgs& a) {
   const float count = static_cast<float>(a.n);
   for (int64_t row = 0; row < a.outer; ++row) {
     const float* x = a.x + row * a.n;
-    const V mean = V::broadcast(sum_of(x, a.n, [](V v) { return v; }) / count);
+    const V mean = a.centered ? V::broadcast(sum_of(x, a.n, [](V v) { return v; }) / count) : V::zero();
     const float variance = sum_of(x, a.n, [=](V v) { return (v - mean) * (v - mean); }) / count;
     const V root = sqrt(V::broadcast(variance + a.epsilon));
-    for (int64_t i = 0; i < a.n; i += V::kLanes) {
-      const int left = lanes_left(a.n, i);
-      const V shift = a.shift ? vector_or_part(a.shift + i, left) : V::zero();
-      const V y = fma((vector_or_part(x + i, left) - mean) / root, vector_or_part(a.scale + i, left), shift);
-      store_part(y, a.y + row * a.n + i, left);
+    float* y = a.y + row * a.n;
+    if (a.area == 1) {
+      standardize(x, a.n, mean, root, a.scale, a.shift, 1, y);
+      continue;
+    }
+    for (int64_t c = 0; c < a.n / a.area; ++c) {
+      standardize(x + c * a.area, a.area, mean, root, a.scale + c, a.shift ? a.shift + c : nullptr, 0, y + c * a.area);
     }
   }
 }

@@ -28,7 +28,7 @@ inline void reduce_reference(const ReduceArgs& r) {
     double result = extreme ? x[0] : 0;
     for (int64_t i = 0; i < r.n; ++i) {
       const double v = x[i * r.inner];
-      if (!extreme) result += v;
+      if (!extreme) result += r.op == Reduction::sum_of_absolutes ? std::fabs(v) : r.op == Reduction::sum_of_squares ? v * v : v;
       else if (v != v || (result == result && (r.op == Reduction::max ? v > result : v < result))) result = v;
     }
     r.y[at] = static_cast<float>(r.op == Reduction::mean ? result / static_cast<double>(r.n) : result);
@@ -39,10 +39,10 @@ inline void layer_norm_reference(const LayerNormArgs& a) {
   for (int64_t row = 0; row < a.outer; ++row) {
     const float* x = a.x + row * a.n;
     double mean = 0, variance = 0;
-    for (int64_t i = 0; i < a.n; ++i) mean += x[i] / static_cast<double>(a.n);
+    for (int64_t i = 0; i < a.n && a.centered; ++i) mean += x[i] / static_cast<double>(a.n);
     for (int64_t i = 0; i < a.n; ++i) variance += (x[i] - mean) * (x[i] - mean) / static_cast<double>(a.n);
     for (int64_t i = 0; i < a.n; ++i) {
-      const double y = (x[i] - mean) / std::sqrt(variance + a.epsilon) * a.scale[i] + (a.shift ? a.shift[i] : 0);
+      const double y = (x[i] - mean) / std::sqrt(variance + a.epsilon) * a.scale[i / a.area] + (a.shift ? a.shift[i / a.area] : 0);
       a.y[row * a.n + i] = static_cast<float>(y);
     }
   }

@@ -16,8 +16,8 @@ struct SoftmaxArgs {
   float* y = nullptr;  // may be x
 };
 
-enum class Reduction { sum, mean, max, min };
-inline constexpr Reduction kLastReduction = Reduction::min;
+enum class Reduction { sum, mean, max, min, sum_of_absolutes, sum_of_squares };
+inline constexpr Reduction kLastReduction = Reduction::sum_of_squares;
 
 // y (outer x inner) = the reduction of x (outer x n x inner) along n; n >= 1 for max and min.
 struct ReduceArgs {
@@ -27,14 +27,18 @@ struct ReduceArgs {
   float* y = nullptr;
 };
 
-// y = (x - mean) / sqrt(variance + epsilon) * scale + shift along the last n (Ba et al. 2016, eq. 4).
+// y = (x - mean) / sqrt(variance + epsilon) * scale + shift along the last n (Ba et al. 2016, eq. 4). Not centered: the mean
+// is taken for zero (Zhang and Sennrich 2019). With an area, each scale and shift is that of so many neighbours: a row is a
+// group of channels (Wu and He 2018).
 struct LayerNormArgs {
   int64_t outer = 0, n = 0;
   float epsilon = 1e-5f;
   const float* x = nullptr;
-  const float* scale = nullptr;  // n
-  const float* shift = nullptr;  // n, or none
+  const float* scale = nullptr;  // n / area
+  const float* shift = nullptr;  // n / area, or none
   float* y = nullptr;  // may be x
+  int64_t area = 1;
+  bool centered = true;
 };
 
 extern const Row<void (*)(const SoftmaxArgs&)> kSoftmaxKernels[kRowCount];
