@@ -73,9 +73,10 @@ std::vector<DType> mel_types(const Node& node, const Types& inputs) {
 }
 
 void infer_mel(Inference& n) {
-  for (size_t i = 2; i < 5; ++i) {
+  for (const size_t i : {3, 4}) {
     if (element_count(n.shape(i)) != 1) n.fail("input " + std::to_string(i) + " is not one number");
   }
+  one_integer(n, 2, 1, "sample_rate");
   const int64_t bins = one_integer(n, 0, 1, "num_mel_bins"), length = one_integer(n, 1, 1, "dft_length");
   n.outputs = {{length / 2 + 1, bins}};
 }
@@ -99,7 +100,6 @@ void write_triangles(const int64_t* edges, int64_t bins, int64_t rows, T* y) {
 Step build_mel(Build& b) {
   const Inference n{b.node, b.model.opset, b.inputs, {}};
   const int64_t rows = b.out_shape()[0], bins = b.out_shape()[1], length = n.integers(1)[0], rate = n.integers(2)[0];
-  if (rate < 1) throw ShapeError(b.node.label() + ": sample_rate is " + std::to_string(rate));
   const Slot scratch = b.scratch((bins + 2) * 8);
   return with_real(b.outputs[0]->dtype, [&]<class T>(T) -> Step {
     return {[=, least = b.in(3), most = b.in(4), y = b.out()](const Run& run) {

@@ -1,5 +1,4 @@
-"""Operators at odd shapes and settings, each a network of its own, against ONNX Runtime (the standard's reference where that
-lacks them), in one thread and two, with the plainest and the best instruction set."""
+"""Operators at odd shapes and settings against ONNX Runtime, or the standard's reference where that lacks them."""
 
 from __future__ import annotations
 
@@ -246,5 +245,11 @@ def test_grids_that_point_nowhere():
     grid = np.float32([np.nan, np.inf, -np.inf, 1e30, 3e38, 0]).reshape(1, 1, 3, 2)
     for mode in ("nearest", "bilinear", "bicubic"):
         for padding in ("zeros", "border", "reflection"):
-            case = network("GridSample", [array(1, 2, 3, 3), grid], {"mode": mode, "padding_mode": padding}, 16, [np.float32])
+            case = network(
+                "GridSample",
+                [array(1, 2, 3, 3), grid],
+                {"mode": mode, "padding_mode": padding},
+                16,
+                [np.float32],
+            )
             assert np.isfinite(Engine(onnx_reader.parse(case.SerializeToString()))(array(1, 2, 3, 3))).all()

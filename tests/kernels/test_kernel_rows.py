@@ -102,9 +102,7 @@ def test_binary(row, op, steps):
 
 
 @pytest.mark.parametrize("row", rows_of("binary"))
-@pytest.mark.parametrize(
-    "op", [0, 1, 2, 3, 4, 5, 7], ids=["add", "sub", "mul", "div", "max", "min", "prelu"]
-)
+@pytest.mark.parametrize("op", [0, 1, 2, 3, 4, 5, 7], ids=["add", "sub", "mul", "div", "max", "min", "prelu"])
 def test_binary_of_special_values(row, op):
     a, b = (grid.ravel().copy() for grid in np.meshgrid(SPECIAL, SPECIAL))
     got, wanted = both(row, a.shape, op=op, n=len(a), x=a, b=b)
