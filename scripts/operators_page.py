@@ -80,7 +80,9 @@ def run(case, **options) -> None:
         assert len(outputs) == len(wanted), case.name
         for got, expected in zip(outputs, map(array, wanted), strict=True):
             assert (got.dtype, got.shape) == (expected.dtype, expected.shape), case.name
-            np.testing.assert_allclose(got, expected, relative_error(case, expected), max(case.atol, 1e-6), err_msg=case.name)
+            np.testing.assert_allclose(
+                got, expected, relative_error(case, expected), max(case.atol, 1e-6), err_msg=case.name
+            )
 
 
 def reason_of(case, message: str) -> str:
