@@ -131,7 +131,7 @@ def sparse(amount: float, rounds: int, epochs: int) -> list[Pass]:
     quantize = Quantize(training=Learned(), batches=8)
     return [
         Repeat(rounds, [prune, training(epochs, 1e-3)], ramp=Cubic()),
-        training(2 * epochs, 1e-3),
+        training(rounds * epochs, 1e-3),
         quantize,
         training(epochs, 2e-4),
     ]
@@ -152,8 +152,8 @@ def jobs(scale: float) -> list[Job]:
         Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(32, 3, 2), seeds=1),
     ]
     found += [Job(f"separable QAT {b}", "fashion", aware(b, n(6)), after="separable") for b in (4, 8, 3, 2)]
-    for percent in (80, 90):
-        recipe = sparse(percent / 100, 2, n(1))
+    for percent, rounds in ((80, 2), (90, 4)):
+        recipe = sparse(percent / 100, rounds, n(1))
         found.append(Job(f"wide {percent} % zeros", "fashion", recipe, after="wide", seeds=1))
     return found
 
