@@ -28,7 +28,7 @@ from gossamer.prune import Blocks, Prune
 from gossamer.quantize import MSE, FreezeBatchNorm, Int, Learned, Quantize
 from gossamer.recipe import Cubic, Repeat, unroll
 from gossamer.task import Task
-from gossamer.train import AdamW, Cosine, Finetune
+from gossamer.train import AdamW, Cosine, Finetune, checkpointing
 
 ROOT = Path(__file__).parents[1]
 SEEDS = 3
@@ -179,7 +179,7 @@ def of_seed(out: Path, seed: int) -> Path:
 
 
 def run(job: Job, out: Path, task: Task, device: str, seed: int = 0) -> None:
-    """Train and keep; nothing where the file is there."""
+    """Train and keep; nothing where the file is there. Killed, the training goes on where it was."""
     path = file_of(job.name, out)
     if path.exists():
         return
@@ -190,9 +190,10 @@ def run(job: Job, out: Path, task: Task, device: str, seed: int = 0) -> None:
         graph = trace(job.build().to(device), inputs).to(memory_format=torch.channels_last)
     else:
         graph = from_state(torch.load(file_of(job.after or "", out), map_location=device, weights_only=True))
-    for each in unroll(job.recipe):
-        each = dataclasses.replace(each, seed=seed) if isinstance(each, Finetune) else each
-        graph = each(graph, dataclasses.replace(task))
+    with checkpointing(out / "checkpoints" / path.stem, seconds=60):
+        for each in unroll(job.recipe):
+            each = dataclasses.replace(each, seed=seed) if isinstance(each, Finetune) else each
+            graph = each(graph, dataclasses.replace(task))
     torch.save(to_state(graph), path)
     print(f"{job.name}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
 
