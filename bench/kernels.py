@@ -10,13 +10,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from kernels_rows import table_rows, table_section
 
 from gossamer import Engine
 from gossamer.artifact import Operation, Port, Program
@@ -199,12 +200,37 @@ HEADS = {
 }
 
 
+def special() -> Iterator[tuple[str, Program, np.ndarray]]:
+    """Networks for kernels that those of the race do not reach."""
+    x, w = floats(1, 64, 56, 56), floats(64, 64, 5, 5)
+    yield (
+        "5x5 convolution",
+        program(x.shape, [("Conv", ["x", "w"], "y", {"pads": (2, 2, 2, 2)})], {"w": w}),
+        x,
+    )
+    up = [("ConvTranspose", ["x", "w"], "y", {"strides": (2, 2)})]
+    yield "transposed convolution", program(x.shape, up, {"w": floats(64, 32, 4, 4)}), x
+    few = [
+        ("GlobalAveragePool", ["x"], "m", {}),
+        ("Sub", ["x", "m"], "d", {}),
+        ("Softmax", ["d"], "y", {"axis": -1}),
+    ]
+    yield "softmax", program(x.shape, few, {}), x
+    pools = [
+        ("MaxPool", ["x"], "m", {"kernel_shape": (3, 3), "strides": (2, 2)}),
+        ("InstanceNormalization", ["m", "s", "b"], "y", {}),
+    ]
+    yield "pool and norm", program(x.shape, pools, {"s": floats(64), "b": floats(64)}), x
+
+
 def page(found: dict[str, Any]) -> str:
     lines = [
         "# One way against another",
         "",
         "Written by `python bench/kernels.py` from [kernels.json](../../bench/results/kernels.json): one thread,",
         f"both ways by turns, medians. {found['machine']}",
+        "",
+        table_section(found["kernels"]),
     ]
     for table, head in HEADS.items():
         lines += [
@@ -228,6 +254,7 @@ def main() -> None:
     found = {
         "machine": f"{here.cpu}, {here.instruction_set}, {here.date[:10]}.",
         "rows": [asdict(each) for each in rows],
+        "kernels": table_rows(ROOT / "bench" / "out" / "engine", special()),
     }
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     PAGE.write_text(page(json.loads(RESULTS.read_text())))
