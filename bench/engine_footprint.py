@@ -11,6 +11,7 @@ from typing import Any
 
 import gossamer
 from gossamer import artifact
+from gossamer import onnx as gossamer_onnx
 
 REPEATS = 21
 # Times of one new process: importing NumPy, then the package, then loading a file.
@@ -29,7 +30,7 @@ print(numpy_there - began, there - numpy_there, time.perf_counter() - there)
 def footprint(network: Path, folder: Path) -> dict[str, Any]:
     """Milliseconds (median, quartiles) to import and to load ``network`` as a .goss file, and bytes installed."""
     path = folder / f"{network.stem}.goss"
-    artifact.write(gossamer.onnx.load(network), path)
+    artifact.write(gossamer_onnx.load(network), path)
     # Compiled, as pip leaves it: an environment may forbid Python to write what it compiles.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     runs = []

@@ -196,7 +196,7 @@ HEADS = {
     "signs": "Networks of signs: bits counted, against the same product in float32",
     "large kernels": "Large kernels: by Fourier transforms, against the next method",
     "bfloat16": "Linear layers in bfloat16, against float32",
-    "strips": "Depthwise and pointwise in one step would run on strips that stay in the second cache",
+    "strips": "What strips that stay in the second cache bring to depthwise and pointwise convolutions",
 }
 
 
