@@ -146,7 +146,8 @@ CASES = [
     ("DynamicQuantizeLinear", [array(3, 50)], {}, 17, [np.uint8, np.float32, np.uint8]),
     ("DynamicQuantizeLinear", [np.float32([1, 2, 5])], {}, 17, [np.uint8, np.float32, np.uint8]),
     ("DynamicQuantizeLinear", [np.zeros(4, np.float32)], {}, 17, [np.uint8, np.float32, np.uint8]),
-    ("MaxPool", [array(2, 3, 5, 6, 7)], {"kernel_shape": [2, 3, 2], "strides": [2, 1, 3], "pads": [1, 0, 1, 0, 2, 0]}, 17),
+    ("MaxPool", [array(2, 3, 5, 6, 7)],
+     {"kernel_shape": [2, 3, 2], "strides": [2, 1, 3], "pads": [1, 0, 1, 0, 2, 0]}, 17),
     ("MaxPool", [array(1, 2, 5, 6)], {"kernel_shape": [3, 2], "dilations": [2, 1]}, 17, [np.float32, np.int64]),
     ("MaxPool", [array(1, 2, 5, 6, dtype=np.int8)], {"kernel_shape": [2, 2], "pads": [1, 1, 0, 0]}, 17),
     ("AveragePool", [array(2, 3, 5, 6, 7)], {"kernel_shape": [2, 2, 2], "pads": [1, 0, 1, 0, 1, 0]}, 17),
@@ -158,15 +159,18 @@ CASES = [
     ("MatMul", [np.int32([2**31 - 1, 7]), np.int32([3, -5])], {}, 17),
     ("CastLike", [array(3, 4), np.int8([1])], {}, 19, [np.int8]),
     *(
-        ("GridSample", [array(2, 3, 4, 5), 1.5 * array(2, 3, 7, 2)], {"mode": mode, "padding_mode": padding, "align_corners": aligned}, 16)
+        ("GridSample", [array(2, 3, 4, 5), 1.5 * array(2, 3, 7, 2)],
+         {"mode": mode, "padding_mode": padding, "align_corners": aligned}, 16)
         for mode in ("nearest", "bilinear", "bicubic")
         for padding in ("zeros", "border", "reflection")
         for aligned in (0, 1)
     ),
     ("GridSample", [array(1, 1, 1, 1), 3 * array(1, 2, 2, 2)], {"padding_mode": "reflection", "align_corners": 1}, 16),
-    ("GridSample", [array(2, 3, 2, 4, 5), 1.5 * array(2, 2, 3, 2, 3)], {"mode": "bilinear", "padding_mode": "border"}, 16),
+    ("GridSample", [array(2, 3, 2, 4, 5), 1.5 * array(2, 2, 3, 2, 3)],
+     {"mode": "bilinear", "padding_mode": "border"}, 16),
     ("GridSample", [array(2, 3, 2, 4, 5), 1.5 * array(2, 2, 3, 2, 3)], {"mode": "nearest", "align_corners": 1}, 16),
-    ("Col2Im", [array(2, 12, 4), whole(5, 5), whole(2, 3)], {"strides": [2, 2], "dilations": [1, 1], "pads": [0, 0, 0, 0]}, 18),
+    ("Col2Im", [array(2, 12, 4), whole(5, 5), whole(2, 3)],
+     {"strides": [2, 2], "dilations": [1, 1], "pads": [0, 0, 0, 0]}, 18),
     *(("DFT", [array(2, n, 1), None, whole(1)[0]], {"onesided": one}, 20) for n in (1, 2, 7, 16, 37) for one in (0, 1)),
     *(("DFT", [array(2, n, 2), None, whole(1)[0]], {"inverse": 1}, 20) for n in (1, 6, 16, 37)),
     ("DFT", [array(2, 9, 3, 1), whole(12)[0], whole(1)[0]], {}, 20),
