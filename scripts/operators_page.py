@@ -67,9 +67,14 @@ def array(value: object) -> np.ndarray:
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
 
 
+# Softmax of float16 among many operators: the reference rounds its exponentials and their sum.
+ROUNDED_WITHIN = {"test_attention_4d_causal_fp16_expanded"}
+
+
 def relative_error(case, expected: np.ndarray) -> float:
-    """A case's own; two units of float16, whose last digits depend on where a graph of many functions is rounded."""
-    return max(case.rtol, 2 * np.finfo(np.float16).eps) if expected.dtype == np.float16 else case.rtol
+    """A case's own; where its figures were rounded to float16 inside of functions that round once here, two units."""
+    is_rounded_within = case.name in ROUNDED_WITHIN and expected.dtype == np.float16
+    return max(case.rtol, 2 * np.finfo(np.float16).eps) if is_rounded_within else case.rtol
 
 
 def run(case, **options) -> None:

@@ -210,6 +210,15 @@ def test_the_exporters_table_is_read_once_and_left_as_it_was():
     assert again.functions["aten::relu"][0] is not whole.functions["aten::relu"][0]
 
 
+def test_another_exporter_is_told_and_left_alone(monkeypatch):
+    from torch.onnx._internal.exporter import _fx_passes
+
+    monkeypatch.delattr(_fx_passes, "decompose_with_registry")
+    with record() as notes, exporter_shortcuts.shortcuts():
+        pass
+    assert "more slowly" in str(notes) and not hasattr(_fx_passes, "decompose_with_registry")
+
+
 class Common(nn.Module):
     """Operators that most networks have and the exporter has no form for, one by one."""
 

@@ -5,26 +5,25 @@
 
 namespace {
 
-void half_to_float(const gossamer::HalfToFloatArgs& a) {
+// convert(x + i, y + i) for whole vectors; what is left over is filled up to one.
+template <class From, class To, class Convert>
+inline void in_vectors(const From* x, To* y, int64_t n, Convert convert) {
   constexpr int kLanes = Halves::kLanes;
   int64_t i = 0;
-  for (; i + kLanes <= a.n; i += kLanes) Halves::widen(a.x + i, a.y + i);
-  uint16_t from[kLanes] = {};
-  float to[kLanes];
-  for (int64_t k = i; k < a.n; ++k) from[k - i] = a.x[k];
-  Halves::widen(from, to);
-  for (int64_t k = i; k < a.n; ++k) a.y[k] = to[k - i];
+  for (; i + kLanes <= n; i += kLanes) convert(x + i, y + i);
+  From from[kLanes] = {};
+  To to[kLanes];
+  for (int64_t k = i; k < n; ++k) from[k - i] = x[k];
+  convert(from, to);
+  for (int64_t k = i; k < n; ++k) y[k] = to[k - i];
+}
+
+void half_to_float(const gossamer::HalfToFloatArgs& a) {
+  in_vectors(a.x, a.y, a.n, [](const uint16_t* from, float* to) { Halves::widen(from, to); });
 }
 
 void float_to_half(const gossamer::FloatToHalfArgs& a) {
-  constexpr int kLanes = Halves::kLanes;
-  int64_t i = 0;
-  for (; i + kLanes <= a.n; i += kLanes) Halves::narrow(a.x + i, a.y + i);
-  float from[kLanes] = {};
-  uint16_t to[kLanes];
-  for (int64_t k = i; k < a.n; ++k) from[k - i] = a.x[k];
-  Halves::narrow(from, to);
-  for (int64_t k = i; k < a.n; ++k) a.y[k] = to[k - i];
+  in_vectors(a.x, a.y, a.n, [](const float* from, uint16_t* to) { Halves::narrow(from, to); });
 }
 
 }  // namespace

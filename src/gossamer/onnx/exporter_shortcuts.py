@@ -19,6 +19,8 @@ from unittest.mock import patch
 import torch
 from torch.fx import Node
 
+from gossamer.graph import note
+
 aten = torch.ops.aten
 _tables: dict[tuple[Any, ...], Any] = {}
 
@@ -29,6 +31,7 @@ def shortcuts() -> Iterator[None]:
     try:
         from torch.onnx._internal.exporter import _decomp, _fx_passes, _registration
     except ImportError:
+        _tell_slow()
         yield
         return
     with ExitStack() as patches:
@@ -36,12 +39,23 @@ def shortcuts() -> Iterator[None]:
         made = vars(registry).get("from_torchlib") if registry else None
         if isinstance(made, classmethod):
             patches.enter_context(patch.object(registry, "from_torchlib", classmethod(_kept(made))))
+        else:
+            _tell_slow()
         decompose: Any = getattr(_fx_passes, "decompose_with_registry", None)
         known: Any = getattr(_decomp, "get_onnx_implemented_overloads", None)
         if decompose is not None and known is not None:
             quick = _where_needed(decompose, known)
             patches.enter_context(patch.object(_fx_passes, "decompose_with_registry", quick))
+        else:
+            _tell_slow()
         yield
+
+
+def _tell_slow() -> None:
+    note(
+        "lower",
+        f"torch {torch.__version__} has its ONNX exporter arranged in another way: lowering works, more slowly",
+    )
 
 
 def _kept(made: Any) -> Callable[..., Any]:
