@@ -1,6 +1,7 @@
 """Files of version 1, as they were once written: they can be read for ever.
 
-The first two hold goss_samples.small_program(), BLOCKS holds goss_samples.blocks_program().
+The first two hold goss_samples.small_program(), BLOCKS holds goss_samples.blocks_program(),
+SPARSE_BLOCKS goss_samples.sparse_blocks_program().
 """
 
 import base64
@@ -24,4 +25,12 @@ BLOCKS = base64.b64decode(
     "R09TUwEA0wAAAAAAAABcAAAAPQAAAOVkgyECSQgw9RBWnpzYHrxV+udk0Ua6gzAVxmO8lJFhBABiLR2OMHxK+8Qaa7FBNDeH"
     "/9J2npWa8ofxXj8H5cOhj21LKQflw6GPbUsAAIA+AADwPgAAMD8AAGg/AACQPwAArD8AAMg/AADkPwAAAEAAAQIDBAUGBwgf"
     "WNEfWNEfWNEfWMC08qDjBKWopoWTh/8dKZPvbKtTvl8cANbMU75fHADWzFO+XxwA1sw5OTAAAIA+AADwPgIB7Fb4Xw=="
+)
+SPARSE_BLOCKS = base64.b64decode(
+    "R09TUwEAawEAAAAAAACDAAAATwAAAO98EY4JYIed6SIZ1uJhcfEgJWkt9Wc4kA1iF55TYaNV70m3XeNSMjNA9IUtw6cEhrMF"
+    "H0/Xxuu2E6CePoTqxEYmU7k6EPbCiry287iAhHS6Z8sFAGPZMabANgCScD2vXzYA9Pg9r182APT4Pa9fNgD0+BgNS6J2gLlW"
+    "FWFBv9C0sqAxnhLPavMbsnqArR3TEb6l8kXqmGqZvrW8BMggEgB1Gqe1LxIAMM6ntS8SADDOp7UvEgAwzr89LxIAOqw7IqRc"
+    "AYOYmkQXl6N8AK2+QxLO7Z4ueVPQeRRRU9DCZQj/JPDGqv891n3Rhb0CyGHLv5n56H1xzyjYg21YrKEwXBeFlO9cWqoAAIA+"
+    "OY7jPjmOIz9VVVU/OY6DP8dxnD9VVbU/5DjOP3Ic5z8AAABAz8DLBgDM3aMWtaMLbZUAAIC/AAAAPwAAAEAM2w0KAEkILeiD"
+    "vQHC"
 )

@@ -55,6 +55,31 @@ def blocks_program() -> Program:
     return Program((), (), (), weights, {"": 21}, {})
 
 
+def in_blocks(shape: tuple[int, ...], rows: int, depth: int, seed: int = 0) -> np.ndarray:
+    """Flags of the elements that stay where a third of the blocks does: bool of ``shape``."""
+    outputs, inputs = -(-shape[0] // rows), -(-shape[1] // depth)
+    blocks = np.random.default_rng(seed).random((outputs, inputs, *shape[2:])) < 1 / 3
+    blocks[0, 0] = True
+    return blocks.repeat(rows, 0).repeat(depth, 1)[: shape[0], : shape[1]]
+
+
+def sparse_blocks_program() -> Program:
+    """What is zero but for blocks, quantized and not; some blocks are cut off by the edge."""
+    kept = in_blocks((10, 14, 3), 4, 4)
+    ints = np.where(kept, np.arange(420).reshape(kept.shape) * 7 % 15 - 7, 0)
+    scale = np.linspace(0.25, 2, 10, dtype=np.float32)
+    bytes_ = np.where(in_blocks((8, 8), 2, 4), np.arange(64).reshape(8, 8) + 150, 128).astype(np.uint8)
+    weights = {
+        "per_axis": Quantized(ints.astype(np.int8), scale, np.zeros(10, np.int8), 0, 4),
+        "in_groups": Quantized(bytes_, np.ones((8, 2), np.float32), np.full((8, 2), 128, np.uint8), 1, 8, 4),
+        "floats": sparsify(Dense(np.full((12, 6), 0.5, np.float32)), in_blocks((12, 6), 4, 1)),
+        "shared": sparsify(
+            Codebook.of(np.arange(128).reshape(16, 8) % 3, np.array([-1, 0.5, 2])), in_blocks((16, 8), 1, 4)
+        ),
+    }
+    return Program((), (), (), weights, {"": 21}, {})
+
+
 numbers = st.one_of(st.sampled_from([0.0, 1.0, -0.5, 0.25]), st.floats(-100, 100, width=32))
 
 
@@ -95,7 +120,19 @@ def sparse(draw):
     return sparsify(weight, draw(hnp.arrays(bool, full)))
 
 
-weights = st.one_of(dense(), shared(), quantized(), sparse())
+@st.composite
+def blocks(draw):
+    """Mostly zero: whole blocks stay, and within them a quantized weight may be zero too."""
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=4, max_side=9))
+    kept = in_blocks(shape, draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(0, 99)))
+    if draw(st.booleans()):
+        return sparsify(Dense(np.ones(shape, draw(st.sampled_from(["float32", "float64"])))), kept)
+    zeros = np.array(draw(st.integers(-3, 3)), np.int8)
+    ints = np.where(kept, draw(hnp.arrays(np.int8, shape, elements=st.integers(-8, 7))), zeros)
+    return Quantized(ints.astype(np.int8), np.array(0.5, np.float32), zeros, None, 4)
+
+
+weights = st.one_of(dense(), shared(), quantized(), sparse(), blocks())
 
 texts = st.text(max_size=6)
 integers = st.integers(-(1 << 63), (1 << 63) - 1)

@@ -6,7 +6,7 @@ import zlib
 
 import golden_files
 import pytest
-from goss_samples import blocks_program, small_program
+from goss_samples import blocks_program, small_program, sparse_blocks_program
 
 from gossamer.artifact import DeepCompression, Smallest, pack, same, unpack
 from gossamer.artifact.primer import PRIMER
@@ -19,6 +19,7 @@ GOLDEN = {
         DeepCompression(convolution_bits=3, linear_bits=2),
     ),
     "blocks": (golden_files.BLOCKS, blocks_program(), Smallest()),
+    "sparse blocks": (golden_files.SPARSE_BLOCKS, sparse_blocks_program(), Smallest()),
 }
 
 

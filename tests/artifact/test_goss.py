@@ -31,7 +31,7 @@ from gossamer.artifact import (
     write,
 )
 from gossamer.errors import FormatError, GraphError, SaveError, UnsupportedError
-from gossamer.weights import Codebook, Dense, Sparse, nonzeros, sparsify, with_codebook
+from gossamer.weights import Codebook, Dense, Quantized, Sparse, nonzeros, sparsify, with_codebook
 
 CODINGS = [
     Smallest(),
@@ -78,6 +78,7 @@ LARGE = {
     "one far element": Sparse.from_dense(np.eye(1, 100_000, 99_999, dtype=np.float32)),
     "no elements": Dense(np.zeros((3, 0, 5), np.float16)),
     "sparse without elements": Sparse.from_dense(np.zeros((0, 4), np.float32)),
+    "sparse without inputs": Sparse.from_dense(np.zeros((4, 2, 0), np.float32)),
     "a scalar": Dense(np.array(math.pi)),
     "a sparse scalar": Sparse.from_dense(np.array(2.0)),
     "signed zeros and payloads": Dense(
@@ -104,6 +105,21 @@ def pruned_and_shared(rng, shape, density, centroids):
     table = np.linspace(-2, 2, centroids)
     places = np.abs(values[..., None] - table).argmin(-1)
     return with_codebook(sparsify(Dense(values), keep.reshape(shape)), places, table)
+
+
+@pytest.mark.parametrize(("rows", "depth"), [(4, 4), (2, 4), (1, 4), (4, 1)])
+def test_zeros_in_blocks_cost_a_bit_for_a_block(rows, depth):
+    """8-bit values of a fifth of the elements: no more than these and the entropy of the blocks."""
+    rng = np.random.default_rng(5)
+    kept = (rng.random((128 // rows, 64 // depth, 3, 3)) < 0.2).repeat(rows, 0).repeat(depth, 1)
+    ints = np.where(kept, rng.integers(-128, 128, kept.shape), 0).astype(np.int8)
+    weight = Quantized(ints, np.ones(128, np.float32), np.zeros(128, np.int8), 0, 8)
+    bits = kept.sum() * 8 + kept.size / (rows * depth) * 0.722
+    assert len(pack(holding(weight=weight))) < 1.01 * bits / 8 + 400
+    floats = sparsify(Dense(rng.standard_normal(kept.shape).astype(np.float32)), kept)
+    elements = sparsify(Dense(floats.values.values), np.ones(len(floats.positions), bool))
+    alone = len(pack(holding(weight=elements)))
+    assert len(pack(holding(weight=floats))) < alone + kept.size / (rows * depth) * 0.73 / 8 + 100
 
 
 def test_the_default_is_clearly_smaller_than_huffman():

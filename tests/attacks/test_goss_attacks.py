@@ -25,6 +25,7 @@ GOLDEN = {
     "smallest": golden_files.SMALLEST,
     "deep compression": golden_files.DEEP_COMPRESSION,
     "blocks": golden_files.BLOCKS,
+    "sparse blocks": golden_files.SPARSE_BLOCKS,
 }
 LIMIT = 1 << 22
 
@@ -297,7 +298,44 @@ def quantized_along_no_axis(to):
 
 def unknown_kind(to):
     shaped(1)(to)
-    fields(5)(to)
+    fields(6)(to)
+
+
+def kept_in(rows: int, depth: int, blocks: int = 1, kept: int = 4, *shape: int) -> Callable[[Writer], None]:
+    """Floats of which the first blocks are kept; (4, 4) unless told otherwise."""
+
+    def write(to: Writer) -> None:
+        shaped(*(shape or (4, 4)))(to)
+        fields(Kind.SPARSE, kept, Positions.BLOCKS, rows, depth, blocks, 0)(to)
+        to.stream(_native.pattern_encode(np.arange(1), 2, 2, 0) if blocks == 1 else b"")
+        fields(Kind.DENSE, 10, Form.PLAIN)(to)
+        to.stream(np.ones(4, "<f4").tobytes())
+
+    write.__name__ = f"kept_in_{blocks}_blocks_of_{rows}_by_{depth}"
+    return write
+
+
+def quantized_sparse(bits: int = 8, block: int = 0, kept: int = 4, kind: Positions = Positions.PATTERN):
+    def write(to: Writer) -> None:
+        shaped(4)(to)
+        fields(Kind.QUANTIZED_SPARSE, 2, bits, 0, block, kept, kind, 0)(to)
+        to.stream(b"")
+        fields(Coder.PACKED)(to)
+        to.stream(bytes(4))
+        for width in (4, 2):
+            fields(Form.PLAIN)(to)
+            to.stream(np.ones(1, "<f4" if width == 4 else "<i2").tobytes())
+
+    write.__name__ = f"quantized_sparse_{bits}_{block}_{kept}_{kind.name}"
+    return write
+
+
+def quantized_values_that_are_sparse(to):
+    shaped(4)(to)
+    fields(Kind.SPARSE, 4, Positions.PATTERN, 0)(to)
+    to.stream(b"")
+    fields(Kind.QUANTIZED_SPARSE, 0, 8, 0, 0, 4, Positions.PATTERN, 0)(to)
+    to.stream(b"")
 
 
 def blocks_of(size: int, place: int = 2, *shape: int) -> Callable[[Writer], None]:
@@ -344,6 +382,21 @@ HOSTILE = [
     quantized_to_no_bits,
     quantized_along_no_axis,
     unknown_kind,
+    kept_in(0, 4),
+    kept_in(5, 1),
+    kept_in(1, 1),
+    kept_in(1 << 40, 1 << 40),
+    kept_in(2, 2, 5),
+    kept_in(2, 2, 1, 3),
+    kept_in(1, 2, 1, 4, 0, 4),
+    kept_in(2, 1, 1, 4, 4, 0, 3),
+    kept_in(2, 2, 4, 1 << 30, 1 << 20, 1 << 20),
+    quantized_sparse(bits=0),
+    quantized_sparse(bits=17),
+    quantized_sparse(block=2),
+    quantized_sparse(kept=5),
+    quantized_sparse(kind=Positions.RELATIVE),
+    quantized_values_that_are_sparse,
     blocks_of(0),
     blocks_of(5),
     blocks_of(1 << 40),
@@ -376,6 +429,8 @@ def test_a_good_weight_passes_the_same_way():
 
     assert unpack(one_weight(write)).weights["w"].values.tolist() == [1, 0]
     assert unpack(one_weight(blocks_of(2))).weights["w"].scale.tolist() == [[1, 1], [1, 1]]
+    assert unpack(one_weight(kept_in(2, 2))).weights["w"].positions.tolist() == [0, 1, 4, 5]
+    assert unpack(one_weight(quantized_sparse())).weights["w"].ints.tolist() == [-128] * 4
 
 
 @pytest.mark.parametrize(

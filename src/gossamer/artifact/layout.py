@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     CODEBOOK = 2
     SPARSE = 3
     QUANTIZED_IN_BLOCKS = 4
+    QUANTIZED_SPARSE = 5
 
 
 class Coder(enum.IntEnum):
@@ -45,10 +46,11 @@ class Coder(enum.IntEnum):
 
 
 class Positions(enum.IntEnum):
-    """How the positions of a sparse weight are coded."""
+    """How the positions of kept elements are coded."""
 
     PATTERN = 0
     RELATIVE = 1
+    BLOCKS = 2
 
 
 class Form(enum.IntEnum):

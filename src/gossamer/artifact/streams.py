@@ -182,10 +182,7 @@ def write_array(
     forms = [Form.PLAIN]
     if not isinstance(coding, DeepCompression) and len(flat):
         forms += [Form.PLANES, Form.SORTED] if increasing else [Form.PLANES]
-    written = [_write_form(form, flat, coding) for form in forms]
-    best = min(written, key=lambda w: len(w.structure) + sum(map(len, w.streams)))
-    to.structure += best.structure
-    to.streams += best.streams
+    to.shortest([_write_form(form, flat, coding) for form in forms])
 
 
 def read_array(source: Reader, count: int, dtype: np.dtype[_T], part: Part = Part.WEIGHT) -> npt.NDArray[_T]:

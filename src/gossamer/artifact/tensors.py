@@ -6,20 +6,33 @@ import math
 from functools import singledispatch
 
 import numpy as np
+import numpy.typing as npt
 
-from gossamer import _native
 from gossamer.errors import FormatError, UnsupportedError
-from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, index_dtype, parameter_shape, shape
+from gossamer.weights import (
+    Codebook,
+    Dense,
+    Quantized,
+    Sparse,
+    Weight,
+    index_dtype,
+    parameter_shape,
+    shape,
+    spread,
+)
 from gossamer.weights import dtype as decoded_dtype
 
 from . import layout
-from .coding import Coding, DeepCompression
+from .coding import Coding, DeepCompression, Smallest
 from .layout import Kind, Positions
 from .padding import pad, padding_positions, unpad
+from .positions import filled, read_positions, write_positions
 from .streams import Grid, read_array, read_symbols, write_array, write_symbols
 from .wire import Part, Reader, Writer
 
-_MAX_LAG = 64
+_FULL = (1, 1)
+_NEARLY_FULL = (15, 16)  # zeros in kept blocks are stored as values: a few cost less than smaller blocks
+_WORTH_A_PATTERN = (3, 4)  # of the elements kept, at most
 
 
 def write_weight(to: Writer, weight: Weight, coding: Coding) -> None:
@@ -52,10 +65,29 @@ def _(weight: Dense, to: Writer, coding: Coding, grid: Grid) -> None:
 
 @_write.register(Quantized)
 def _(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
+    nonzero = weight.ints != spread(weight.zero_point, weight.ints.shape, weight.axis, weight.block)
+    if (
+        isinstance(coding, Smallest)
+        and weight.bits <= 16
+        and grid.positions is None
+        and _mostly_zero(nonzero)
+    ):
+        whole, sparse = Writer(), Writer()
+        _write_quantized(weight, whole, coding, grid)
+        _write_quantized_sparse(weight, sparse, coding, nonzero.reshape(-1))
+        to.shortest([whole, sparse])
+    else:
+        _write_quantized(weight, to, coding, grid)
+
+
+def _mostly_zero(nonzero: npt.NDArray[np.bool_]) -> bool:
+    share, of = _WORTH_A_PATTERN
+    return 0 < int(np.count_nonzero(nonzero)) * of <= nonzero.size * share
+
+
+def _write_quantized(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
     to.byte(Kind.QUANTIZED if weight.block is None else Kind.QUANTIZED_IN_BLOCKS)
-    to.byte(layout.QUANTIZED_DTYPES.index(weight.ints.dtype.name))
-    to.byte(weight.bits)
-    to.number(0 if weight.axis is None else weight.axis + 1)
+    _write_type(weight, to)
     if weight.block is not None:
         to.number(weight.block)
     if weight.bits <= 16:
@@ -63,6 +95,34 @@ def _(weight: Quantized, to: Writer, coding: Coding, grid: Grid) -> None:
         write_symbols(to, weight.ints.astype(np.int64) - low, 1 << weight.bits, grid, coding)
     else:
         write_array(to, weight.ints, coding)
+    _write_parameters(weight, to, coding)
+
+
+def _write_quantized_sparse(
+    weight: Quantized, to: Writer, coding: Coding, nonzero: npt.NDArray[np.bool_]
+) -> None:
+    shape, grid = weight.ints.shape, Grid.of(weight.ints.shape)
+    to.byte(Kind.QUANTIZED_SPARSE)
+    _write_type(weight, to)
+    to.number(weight.block or 0)
+    tiling = filled(nonzero, shape, _NEARLY_FULL)
+    blocks = tiling.blocks(nonzero)
+    positions = tiling.elements(blocks)
+    to.number(len(positions))
+    stride = write_positions(to, blocks, tiling)
+    symbols = weight.ints.reshape(-1)[positions].astype(np.int64) - _lowest(weight.ints.dtype, weight.bits)
+    at = Grid(grid.rows, grid.columns, stride, positions)
+    write_symbols(to, symbols, 1 << weight.bits, at, coding)
+    _write_parameters(weight, to, coding)
+
+
+def _write_type(weight: Quantized, to: Writer) -> None:
+    to.byte(layout.QUANTIZED_DTYPES.index(weight.ints.dtype.name))
+    to.byte(weight.bits)
+    to.number(0 if weight.axis is None else weight.axis + 1)
+
+
+def _write_parameters(weight: Quantized, to: Writer, coding: Coding) -> None:
     write_array(to, weight.scale, coding)
     write_array(to, weight.zero_point, coding)
 
@@ -82,14 +142,10 @@ def _(weight: Sparse, to: Writer, coding: Coding, grid: Grid) -> None:
     to.number(len(weight.positions))
     if isinstance(coding, DeepCompression):
         return _write_relative(weight, to, coding, grid)
-    tried = [
-        (_native.pattern_encode(weight.positions, grid.rows, grid.columns, stride), stride)
-        for stride in _strides(weight, grid)
-    ]
-    data, stride = min(tried, key=lambda item: (len(item[0]), item[1]))
-    to.byte(Positions.PATTERN)
-    to.number(stride)
-    to.stream(data)
+    kept = np.zeros(grid.elements, dtype=bool)
+    kept[weight.positions] = True
+    tiling = filled(kept, weight.shape, _FULL)
+    stride = write_positions(to, tiling.blocks(kept), tiling)
     _write(weight.values, to, coding, Grid(grid.rows, grid.columns, stride, weight.positions))
 
 
@@ -102,27 +158,6 @@ def _write_relative(weight: Sparse, to: Writer, coding: DeepCompression, grid: G
     gaps = np.diff(positions, prepend=np.int64(-1)) - 1
     write_symbols(to, gaps, 1 << bits, Grid(1, len(gaps)), coding)
     _write(pad(weight.values, fillers), to, coding, Grid(grid.rows, grid.columns, 0, positions))
-
-
-def _strides(weight: Sparse, grid: Grid) -> list[int]:
-    """Distances at which columns may be neighbours: none, a kernel's width, and where densities of columns
-    repeat.
-
-    In integers, so that every machine tries the same ones.
-    """
-    found = {0}
-    if grid.rows < 2 or grid.columns < 4 or not len(weight.positions):
-        return [0]
-    if len(weight.shape) > 2:
-        found.add(weight.shape[-1])
-    counts = np.bincount(weight.positions % grid.columns, minlength=grid.columns).astype(np.int64)
-    lags = range(2, min(_MAX_LAG, grid.columns // 2) + 1)
-    # Mean squared difference at every lag, scaled so that the division loses nothing that matters.
-    distances = [
-        int(((counts[lag:] - counts[:-lag]) ** 2).sum()) * 4096 // (grid.columns - lag) for lag in lags
-    ]
-    found.update(lag for _, lag in sorted(zip(distances, lags, strict=True))[:2])
-    return sorted(lag for lag in found if lag <= grid.columns)
 
 
 def read_weight(source: Reader) -> Weight:
@@ -139,38 +174,75 @@ def _read(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
         case Kind.DENSE:
             dtype = source.member(layout.DTYPES)
             return Dense(read_array(source, math.prod(shape), dtype).reshape(shape))
-        case Kind.QUANTIZED:
-            return _read_quantized(source, shape, grid, in_blocks=False)
-        case Kind.QUANTIZED_IN_BLOCKS:
-            return _read_quantized(source, shape, grid, in_blocks=True)
+        case Kind.QUANTIZED | Kind.QUANTIZED_IN_BLOCKS as kind:
+            return _read_quantized(source, shape, grid, kind)
+        case Kind.QUANTIZED_SPARSE:
+            return _read_quantized_sparse(source, shape, grid)
         case Kind.CODEBOOK:
             return _read_codebook(source, shape, grid)
         case Kind.SPARSE:
             return _read_sparse(source, shape, grid)
 
 
-def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid, *, in_blocks: bool) -> Weight:
-    dtype = np.dtype(source.member(layout.QUANTIZED_DTYPES))
-    bits, place = source.byte(), source.number(len(shape))
-    axis = place - 1 if place else None
-    block = _read_block(source, shape, axis) if in_blocks else None
+def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid, kind: Kind) -> Weight:
+    dtype, bits, axis = _read_type(source, shape)
+    block = _read_block(source, shape, axis) if kind is Kind.QUANTIZED_IN_BLOCKS else None
     count = math.prod(shape)
     source.budget.charge(4 * count)
-    if not 1 <= bits <= 8 * dtype.itemsize:
-        raise FormatError(f"a weight of {dtype} cannot be quantized to {bits} bits")
-    if bits <= 16:
-        symbols = read_symbols(source, count, 1 << bits, grid)
-        ints = (symbols.astype(np.int32) + _lowest(dtype, bits)).astype(dtype)
-    else:
-        ints = read_array(source, count, dtype)
-    parameters = parameter_shape(shape, axis, block)
-    scale = read_array(source, math.prod(parameters), np.dtype(np.float32), Part.TABLE).reshape(parameters)
-    zero_point = read_array(source, math.prod(parameters), dtype, Part.TABLE).reshape(parameters)
+    ints = _read_ints(source, count, dtype, bits, grid) if bits <= 16 else read_array(source, count, dtype)
+    scale, zero_point = _read_parameters(source, parameter_shape(shape, axis, block), dtype)
     return Quantized(ints.reshape(shape), scale, zero_point, axis, bits, block)
 
 
-def _read_block(source: Reader, shape: tuple[int, ...], axis: int | None) -> int:
+def _read_quantized_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
+    if grid.positions is not None:
+        raise FormatError("the values of a sparse weight are sparse themselves")
+    dtype, bits, axis = _read_type(source, shape)
+    if bits > 16:
+        raise FormatError(f"a quantized weight of {bits} bits is stored whole")
+    block = _read_block(source, shape, axis, absent=True)
+    kept = source.number(grid.elements)
+    source.budget.charge(8 * grid.elements + 8 * kept)
+    kind = source.member(Positions)
+    if kind is Positions.RELATIVE:
+        raise FormatError("a quantized weight has no relative indices")
+    positions, stride = read_positions(source, shape, kept, kind)
+    values = _read_ints(source, kept, dtype, bits, Grid(grid.rows, grid.columns, stride, positions))
+    scale, zero_point = _read_parameters(source, parameter_shape(shape, axis, block), dtype)
+    ints = np.array(np.broadcast_to(spread(zero_point, shape, axis, block), shape))
+    ints.reshape(-1)[positions] = values
+    return Quantized(ints, scale, zero_point, axis, bits, block)
+
+
+def _read_type(source: Reader, shape: tuple[int, ...]) -> tuple[np.dtype[np.integer], int, int | None]:
+    dtype = np.dtype(source.member(layout.QUANTIZED_DTYPES))
+    bits, place = source.byte(), source.number(len(shape))
+    if not 1 <= bits <= 8 * dtype.itemsize:
+        raise FormatError(f"a weight of {dtype} cannot be quantized to {bits} bits")
+    return dtype, bits, place - 1 if place else None
+
+
+def _read_ints(
+    source: Reader, count: int, dtype: np.dtype[np.integer], bits: int, grid: Grid
+) -> npt.NDArray[np.integer]:
+    symbols = read_symbols(source, count, 1 << bits, grid)
+    return (symbols.astype(np.int32) + _lowest(dtype, bits)).astype(dtype)
+
+
+def _read_parameters(
+    source: Reader, shape: tuple[int, ...], dtype: np.dtype[np.integer]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer]]:
+    count = math.prod(shape)
+    scale = read_array(source, count, np.dtype(np.float32), Part.TABLE).reshape(shape)
+    return scale, read_array(source, count, dtype, Part.TABLE).reshape(shape)
+
+
+def _read_block(
+    source: Reader, shape: tuple[int, ...], axis: int | None, *, absent: bool = False
+) -> int | None:
     block = source.number(layout.MAX_ELEMENTS)
+    if absent and block == 0:
+        return None
     if axis is None or not 1 <= block <= max(1, shape[axis]):
         raise FormatError(f"a weight of shape {shape} cannot have blocks of {block} along axis {axis}")
     return block
@@ -197,13 +269,10 @@ def _read_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
         raise FormatError("the values of a sparse weight are sparse themselves")
     kept = source.number(grid.elements)
     source.budget.charge(4 * grid.elements + 8 * kept)
-    if source.member(Positions) is Positions.RELATIVE:
+    kind = source.member(Positions)
+    if kind is Positions.RELATIVE:
         return _read_relative(source, shape, grid, kept)
-    stride = source.number(grid.columns)
-    positions = np.empty(kept, dtype=np.int64)
-    stream = source.stream(Part.INDEX, "pattern", grid.elements / max(1, kept))
-    data = np.frombuffer(stream, dtype=np.uint8)
-    _native.pattern_decode(data, grid.rows, grid.columns, stride, positions)
+    positions, stride = read_positions(source, shape, kept, kind)
     values = _read(source, (kept,), Grid(grid.rows, grid.columns, stride, positions))
     _charge_decoded(source, values, grid)
     return Sparse(shape, positions, values)

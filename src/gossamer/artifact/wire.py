@@ -104,6 +104,18 @@ class Writer:
         self.number(len(data))
         self.streams.append(data)
 
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self.structure) + sum(map(len, self.streams))
+
+    def shortest(self, written: Sequence[Writer]) -> None:
+        """Of several ways to write the same, none of which has strings, the one with the fewest bytes; the first
+        among equals."""
+        best = min(written, key=lambda writer: writer.size)
+        self.structure += best.structure
+        self.streams += best.streams
+
 
 class Reader:
     """Reads what a Writer wrote. Everything is checked against the end of the data."""
