@@ -35,6 +35,7 @@ def promise(options: argparse.Namespace) -> list[Row]:
     sets = mnist(options.fashion)
     rows = {name: measured(graphs, sets) for name, graphs in contestants(options.out, sets).items()}
     with tempfile.TemporaryDirectory() as folder:
+        rows[DENSE]["onnx_bytes"] = exported(trained("wide", options.out), Path(folder)).stat().st_size
         finishes = raced(
             Path(folder), {name: row.pop("files")[0] for name, row in rows.items()}, options, sets
         )
@@ -109,10 +110,17 @@ openvino.save_model(quantized, out, compress_to_fp16=False)
 """
 
 
+def exported(dense: Graph, folder: Path) -> Path:
+    """The float network as ONNX."""
+    path = folder / "dense.onnx"
+    with torch.no_grad():
+        save(lower(dense), path)
+    return path
+
+
 def openvino_int8(dense: Graph, calib: npt.NDArray[np.float32], folder: Path) -> Path:
     """What NNCF's post-training quantization makes of the dense network."""
-    with torch.no_grad():
-        save(lower(dense), folder / "dense.onnx")
+    exported(dense, folder)
     np.save(folder / "calib.npy", calib)
     paths = [str(folder / name) for name in ("dense.onnx", "calib.npy", "dense.xml")]
     command = [str(interpreter_with("nncf")), "-c", _NNCF, *paths]
