@@ -21,12 +21,14 @@ from quantization_models import (
     sentence_batches,
     sentences,
 )
+from quantization_steps import steps
 from quantization_training import file_of, trained
 from torch import Tensor
 
 import gossamer as gs
 from gossamer import artifact
 from gossamer.datasets import mnist
+from gossamer.engine import Engine
 from gossamer.errors import GossamerError
 from gossamer.graph import Graph, Pass
 from gossamer.measure import Gossamer, OnnxRuntime, OpenVino, Runner, Runtime, race
@@ -40,6 +42,7 @@ RECIPES: dict[str, Sequence[Pass]] = {
     "W8A8": [Quantize()],
     "W4, groups of 32": [Quantize(weights=Int(4, PerGroup(32)), weight_ranges=MSE(), activations=None)],
 }
+STEPPED = "W8A8"
 RUNTIMES: tuple[type[Runtime], ...] = (OnnxRuntime, OpenVino)
 
 
@@ -98,7 +101,10 @@ def exported(options: argparse.Namespace) -> Iterator[Row]:
                     row: Row = {"row": f"{name}, {recipe}, {runtime.name}"}
                     try:
                         theirs = answers(runtime, Path(folder) / "net.onnx", arrays)
-                        yield row | apart(ours, theirs)
+                        row |= apart(ours, theirs)
+                        if recipe == STEPPED:
+                            row |= step_by_step(runtime, Path(folder) / "net.onnx", graph, arrays)
+                        yield row
                     except GossamerError as error:
                         yield row | {"failure": str(error).splitlines()[0][:160]}
 
@@ -106,6 +112,21 @@ def exported(options: argparse.Namespace) -> Iterator[Row]:
 def answers(runtime: type[Runtime], path: Path, arrays: tuple[Any, ...]) -> Any:
     (finish,) = race([Runner(runtime, path, arrays)], runs=1)
     return finish.first.outputs[0]
+
+
+def step_by_step(runtime: type[Runtime], path: Path, graph: Graph, arrays: tuple[Any, ...]) -> Row:
+    """Each step of the network alone, from the same integers: the greatest distance, and how many integers differ."""
+    names = [item.name for item in graph.signature]
+    first = {name: array[:2] for name, array in zip(names, arrays, strict=True)}
+    greatest, differing, integers, count = 0, 0, 0, 0
+    for part, inputs in steps(path, first):
+        ours = np.asarray(Engine(part)(*inputs))
+        if ours.dtype.kind in "iu":  # not the last step's floats
+            theirs = answers(runtime, part, inputs)
+            distance = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
+            greatest, differing = max(greatest, int(distance.max())), differing + int((distance > 0).sum())
+            integers, count = integers + distance.size, count + 1
+    return {"steps": count, "greatest_of_a_step": greatest, "differing": differing / max(1, integers)}
 
 
 def apart(ours: Any, theirs: Any) -> Row:

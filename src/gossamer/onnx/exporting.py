@@ -22,11 +22,12 @@ from gossamer.weights import Quantized, Weight, decode, dtype
 
 from . import metadata, tensors
 from .checking import check
+from .integer_biases import with_integer_biases
 from .ports import value_info
 
 _MIN_IR_VERSION = 10  # the first in which a tensor carries metadata
 _MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
-_DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int16": 21, "uint16": 21}
+_DEQUANTIZE_SINCE = {"int8": 10, "uint8": 10, "int32": 10, "int16": 21, "uint16": 21}
 _DEQUANTIZE_AXIS_SINCE = 13
 _DEQUANTIZE_BLOCKS_SINCE = 21
 _OWN_DOMAIN = "gossamer"
@@ -37,6 +38,7 @@ _NIBBLE, _NIBBLES_SINCE = 4, 21  # integers of four bits, as a type of their own
 def save(program: Program, path: str | os.PathLike[str]) -> None:
     """Write ``program`` as an ONNX file that runtimes load. Either the whole file appears or what stood there stays.
 
+    Biases of quantized layers are int32 in the file, as runtimes that multiply integers want them.
     Raises SaveError where the file cannot be written, UnsupportedError for operators that the Engine alone has (of
     integer-only networks), and what :func:`to_onnx` raises.
     """
@@ -46,7 +48,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
             f"no other runtime has the operators {', '.join(own)} of integer-only networks, and they have no QDQ form: "
             "keep the network as .goss for the Engine, or quantize without integer_only for an ONNX file"
         )
-    write_whole(path, _serialized(to_onnx(_with_microsofts(program))))
+    write_whole(path, _serialized(to_onnx(with_integer_biases(_with_microsofts(program)))))
 
 
 def _serialized(model: ModelProto) -> bytes:

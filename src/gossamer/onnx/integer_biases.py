@@ -1,0 +1,87 @@
+"""Biases of quantized layers as int32 with S_bias = S_input * S_weight (Jacob et al. 2018, section 2.4).
+
+Runtimes that multiply integers want the bias so, and make it themselves of a float bias. Where a channel's weights are
+all but zero, its scale is so small that the bias does not fit 32 bits: ONNX Runtime saturates it without a word, and
+whole channels are wrong. Here such a channel gets a larger scale: its weights lose what no output could show.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gossamer.artifact.program import Operation, Program
+from gossamer.weights import Dense, Quantized, Weight, decode, shape, spread
+
+_LARGEST = 2.0**30  # of a bias in integers: an accumulator has room beside it
+Floats = npt.NDArray[np.float64]
+
+
+def with_integer_biases(program: Program) -> Program:
+    """``program`` with an int32 bias wherever a Conv or Gemm of quantized inputs and weights has one of floats.
+
+    Left alone: biases and weights that several operations share, and layers with one scale for all channels where a
+    bias would not fit.
+    """
+    made = {name: operation for operation in program.operations for name in operation.outputs}
+    uses = Counter(name for operation in program.operations for name in operation.inputs)
+    weights = dict(program.weights)
+    for operation in program.operations:
+        if not _has_plain_bias(operation) or any(uses[name] != 1 for name in operation.inputs[1:]):
+            continue
+        scale = _input_scale(made.get(operation.inputs[0]), program)
+        weight, bias = (weights.get(name) for name in operation.inputs[1:])
+        if scale is None or not isinstance(weight, Quantized) or not isinstance(bias, Dense):
+            continue
+        if bias.values.dtype == np.float32 and bias.values.ndim == 1 and _is_by_output(weight, operation):
+            weight, integers = _with_bias(weight, bias.values.astype(np.float64), scale)
+            weights |= dict(zip(operation.inputs[1:], (weight, integers or bias), strict=True))
+    return replace(program, weights=weights)
+
+
+def _has_plain_bias(operation: Operation) -> bool:
+    if operation.domain or operation.op not in ("Conv", "Gemm") or len(operation.inputs) != 3:
+        return False
+    factors = {key: operation.attributes.get(key, 1.0) for key in ("alpha", "beta")}
+    return all(operation.inputs) and set(factors.values()) == {1.0} and not operation.attributes.get("transA")
+
+
+def _input_scale(operation: Operation | None, program: Program) -> float | None:
+    """The scale of 8-bit integers that are the same for a whole input."""
+    if operation is None or operation.op != "DequantizeLinear" or operation.domain:
+        return None
+    scale = program.weights.get(operation.inputs[1])
+    return None if scale is None or shape(scale) not in ((), (1,)) else float(decode(scale).reshape(-1)[0])
+
+
+def _is_by_output(weight: Quantized, operation: Operation) -> bool:
+    """Whether the weight is of 8 bits, with one scale for all or for each output."""
+    outputs = 0 if operation.op == "Conv" or operation.attributes.get("transB") else 1
+    return weight.ints.dtype.itemsize == 1 and weight.block is None and weight.axis in (None, outputs)
+
+
+def _with_bias(weight: Quantized, bias: Floats, scale: float) -> tuple[Quantized, Weight | None]:
+    """The weight, and the bias in integers; None where it does not fit."""
+    largest = np.abs(bias) / (scale * _LARGEST)
+    too_small = weight.scale < largest
+    if too_small.any():
+        if weight.axis is None:
+            return weight, None
+        weight = _rescaled(weight, np.where(too_small, largest, weight.scale).astype(np.float32))
+    unit = (np.float32(scale) * weight.scale).astype(np.float32)
+    if not unit.all():  # the product is below the smallest float
+        return weight, None
+    ints = np.rint(bias / unit.astype(np.float64))
+    unit = np.broadcast_to(unit, ints.shape).copy()
+    return weight, Quantized(ints.astype(np.int32), unit, np.zeros(len(ints), np.int32), 0, 32)
+
+
+def _rescaled(weight: Quantized, scale: npt.NDArray[np.float32]) -> Quantized:
+    """Nearly the same weight with these, larger scales along its axis."""
+    old, new = (spread(each, weight.ints.shape, weight.axis, None) for each in (weight.scale, scale))
+    zero = spread(weight.zero_point, weight.ints.shape, weight.axis, None).astype(np.float64)
+    ints = np.rint((weight.ints - zero) * (old / new.astype(np.float64)) + zero)
+    return replace(weight, ints=ints.astype(weight.ints.dtype), scale=scale)

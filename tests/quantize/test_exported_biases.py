@@ -1,0 +1,102 @@
+"""Exported biases are int32, so that a runtime that multiplies integers need not make them: ONNX Runtime saturates."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import gossamer as gs
+from gossamer.engine import Engine
+from gossamer.onnx import lower, save
+from gossamer.onnx.integer_biases import with_integer_biases
+from gossamer.quantize import Int8, PerTensor, Quantize
+from gossamer.weights import decode
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.depthwise, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Linear(8, 6)
+
+    def forward(self, x):
+        y = self.depthwise(torch.relu(self.conv(x)))
+        return self.fc(torch.relu(y).mean((2, 3)))
+
+
+def quantized(passes, seed=0):
+    torch.manual_seed(seed)
+    net = Net()
+    with torch.no_grad():
+        for layer in (net.conv, net.depthwise, net.fc):
+            layer.weight[1] *= 1e-10  # no 32-bit bias at this channel's scale
+            layer.bias[1] = 0.7
+    x = torch.randn(16, 3, 12, 12)
+    return passes(gs.trace(net, x), gs.Task(calib=[x])), x
+
+
+def biases(path):
+    model = onnx.load(path)
+    types = {item.name: item.data_type for item in model.graph.initializer}
+    made = {n.output[0]: n for n in model.graph.node}
+    read = [n.input[2] for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+    return [types[made[name].input[0]] if name in made else types[name] for name in read]
+
+
+@pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
+def test_a_channel_of_tiny_weights_keeps_its_bias(tmp_path, level):
+    graph, x = quantized(Quantize())
+    program = lower(graph)
+    save(program, tmp_path / "net.onnx")
+    assert biases(tmp_path / "net.onnx") == [onnx.TensorProto.INT32] * 3
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", options)
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    ours = Engine(program)(x.numpy())
+    step = float(np.ptp(ours)) / 255
+    for other in (theirs, Engine(tmp_path / "net.onnx")(x.numpy())):
+        assert np.abs(ours - other).max() < 1.5 * step
+        np.testing.assert_allclose(other[:, 1], ours[:, 1], rtol=1e-4)
+
+
+def test_the_engine_takes_the_same_steps_for_the_file(tmp_path):
+    graph, x = quantized(Quantize())
+    program = lower(graph)
+    save(program, tmp_path / "net.onnx")
+    kernels = [
+        [(step.operator, step.kernel) for step in Engine(each).explain(x.numpy())]
+        for each in (program, tmp_path / "net.onnx")
+    ]
+    assert kernels[0] == kernels[1]
+
+
+def test_weights_change_only_where_nobody_sees_it():
+    graph, _ = quantized(Quantize())
+    before = lower(graph)
+    after = with_integer_biases(before)
+    for name, weight in before.weights.items():
+        if not name.endswith(("weight", "bias")):
+            continue
+        was, now = decode(weight), decode(after.weights[name])
+        if name.endswith("bias"):  # half a unit of the accumulator
+            assert (np.abs(now - was) <= 0.51 * after.weights[name].scale).all()
+            continue
+        np.testing.assert_allclose(now, was, rtol=1e-6, atol=1e-7 * np.abs(was).max())
+        others = np.arange(len(was)) != 1
+        np.testing.assert_array_equal(after.weights[name].ints[others], weight.ints[others])
+    assert with_integer_biases(after).weights.keys() == before.weights.keys()
+
+
+def test_one_scale_for_all_channels_is_not_touched_where_a_bias_does_not_fit(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 1))
+    with torch.no_grad():
+        net[0].weight *= 1e-12
+    x = torch.randn(8, 2, 5, 5)
+    graph = Quantize(weights=Int8(PerTensor()))(gs.trace(net, x), gs.Task(calib=[x]))
+    save(lower(graph), tmp_path / "net.onnx")
+    assert biases(tmp_path / "net.onnx") == [onnx.TensorProto.FLOAT]
