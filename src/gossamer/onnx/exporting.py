@@ -140,6 +140,8 @@ class _Names:
 def _dequantizes(weight: Quantized, program: Program) -> bool:
     """Whether DequantizeLinear of the program's operator set can decode ``weight``."""
     since = _DEQUANTIZE_SINCE.get(weight.ints.dtype.name, np.inf)
+    if weight.ints.dtype == np.int32 and weight.zero_point.any():  # the standard has none for 32 bits
+        return False
     if weight.axis is not None:
         since = max(since, _DEQUANTIZE_AXIS_SINCE if weight.block is None else _DEQUANTIZE_BLOCKS_SINCE)
     return program.opsets.get("", 0) >= since
