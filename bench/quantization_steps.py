@@ -31,8 +31,9 @@ def steps(path: Path, arrays: Arrays) -> Iterator[tuple[Path, tuple[Any, ...]]]:
     for number, end in enumerate([*quantized, *(item.name for item in model.graph.output)]):
         begins = _begins(model, end, borders)
         part = path.with_name(f"step-{number}.onnx")
-        onnx.save(extractor.extract_model(begins, [end]), part)
-        yield part, tuple(values[name] for name in begins)
+        alone = extractor.extract_model(begins, [end])
+        onnx.save(alone, part)
+        yield part, tuple(values[item.name] for item in alone.graph.input)
 
 
 def _computed(model: onnx.ModelProto, names: list[str], arrays: Arrays, path: Path) -> dict[str, Any]:
@@ -44,9 +45,8 @@ def _computed(model: onnx.ModelProto, names: list[str], arrays: Arrays, path: Pa
     tapped.graph.output.extend(types[name] for name in names)
     place = path.with_name("tapped.onnx")
     onnx.save(tapped, place)
-    engine = Engine(place)
-    found = engine(*arrays.values())
-    return dict(zip(names, found if len(names) > 1 else [found], strict=True))
+    found = Engine(place)(*arrays.values())
+    return found if isinstance(found, dict) else {names[0]: found}
 
 
 def _begins(model: onnx.ModelProto, end: str, borders: set[str]) -> list[str]:

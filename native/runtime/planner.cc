@@ -192,7 +192,11 @@ class Planner {
   }
 
   std::string layout_of(const FusedNode& fused) const {
-    const auto layout = [&](int value) { return model_.values[static_cast<size_t>(value)].in_cells ? "cells" : "rows"; };
+    // What control flow became has values that the model does not know: they are in rows.
+    const auto layout = [&](int value) {
+      const auto at = static_cast<size_t>(value);
+      return at < model_.values.size() && model_.values[at].in_cells ? "cells" : "rows";
+    };
     const std::string written = layout(fused.result);
     for (const int value : fused.reads()) {
       if (value == kAbsent || model_.constant(value) || layout(value) == written) continue;
