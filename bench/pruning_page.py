@@ -61,6 +61,16 @@ images) and Fashion-MNIST (the same split). Errors are on the 10,000 test images
 most) over the seeds; what was chosen was chosen on 5,000 validation images. *Kept*: of the weights of all layers."""
 
 
+def of_precision(experiments: Mapping[str, Rows]) -> str:
+    """Which trainings multiplied in bfloat16."""
+    halves = [
+        name
+        for name, rows in experiments.items()
+        if any(each.get("precision") == "bf16" for outcomes in rows.values() for each in outcomes)
+    ]
+    return f"Trained in bfloat16 (autocast), in whole\nor part: {', '.join(halves) or 'none'}; in float32: all else."
+
+
 def write_page(results: Mapping[str, Any], path: Path) -> bool:
     """Write the page and the plots beside it; whether every target that was tried is reached."""
     experiments: dict[str, Rows] = defaultdict(lambda: defaultdict(list))
@@ -68,7 +78,7 @@ def write_page(results: Mapping[str, Any], path: Path) -> bool:
         experiment, name, _ = key.split("/")
         experiments[experiment][name].append(outcome)
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = [HEAD, targets_section(experiments)]
+    parts = [f"{HEAD} {of_precision(experiments)}", targets_section(experiments)]
     for name, section in SECTIONS.items():
         if experiments.get(name):
             parts.append(section(experiments[name], path.parent))
@@ -234,10 +244,10 @@ def channels_section(rows: Rows, folder: Path) -> str:
     dense = spread(next(iter(rows.values())), "dense")
     return f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
 
-Channels are removed from the graph in two rounds within a budget of multiply-accumulates, an epoch after each, then six
-epochs. Dense: {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new weights, for as many
-epochs and for as much arithmetic as the dense network had (Liu et al. 2019). Target: at most {POINTS_LOST} points lost,
-and more than {TIMES_AS_FAST} times as fast.
+The same share of every group's channels is removed from the graph, within a budget of multiply-accumulates; then six
+epochs of fine-tuning. Dense: {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new
+weights, for as many epochs and for as much arithmetic as the dense network had (Liu et al. 2019). Target: at most
+{POINTS_LOST} points lost, and more than {TIMES_AS_FAST} times as fast.
 
 {table(columns, lines)}"""
 
