@@ -140,7 +140,7 @@ def efficientnet(options: argparse.Namespace) -> Iterator[Row]:
             found = compared(wanted, answers(engine, test, 10), truth)
             yield {"row": name, **found, "bytes": size, "seconds": seconds}
     if options.rows in "other tools":
-        yield from against_peers(graph, [images[::2]], [test], wanted, truth)
+        yield from against_peers(graph, [images[::2]], [test], lambda found: compared(wanted, found, truth))
 
 
 def timed(graph: Graph, passes: Sequence[Pass], calib: Any) -> tuple[Graph, float]:
@@ -160,7 +160,7 @@ def compared(wanted: Any, found: Any, truth: Any) -> dict[str, float]:
 
 
 def against_peers(
-    graph: Graph, calib: Sequence[Tensor], test: Sequence[Tensor], wanted: Any, truth: Any
+    graph: Graph, calib: Sequence[Tensor], test: Sequence[Tensor], judge: Callable[[Any], dict[str, float]]
 ) -> Iterator[Row]:
     """The other tools on the same network and inputs, and ours for the clock: seconds, memory, quality."""
     names = [item.name for item in graph.signature]
@@ -178,9 +178,8 @@ def against_peers(
             if isinstance(found, str):
                 yield {"row": f"{tool}: {found}"}
             else:
-                quality = compared(wanted, found["outputs"], truth)
                 clocked = {name: float(found[name]) for name in ("seconds", "megabytes")}
-                yield {"row": tool, **quality, **clocked}
+                yield {"row": tool, **judge(found["outputs"]), **clocked}
 
 
 def by_peer(tool: str, place: Path) -> Any:
@@ -247,21 +246,30 @@ def sentence_encoder(options: argparse.Namespace) -> Iterator[Row]:
     graph = gs.trace(model, calib[0]).eval()
     pairs = np.triu_indices(160, 1)
 
-    def similarities(engine: Engine) -> Any:
-        vectors = np.concatenate([engine(**{n: x.numpy() for n, x in batch.items()}) for batch in test])
+    def similarities(vectors: Any) -> Any:
         return (vectors @ vectors.T)[pairs]
 
-    wanted = similarities(Engine(lower(graph)))
+    def of_engine(engine: Engine) -> Any:
+        return similarities(
+            np.concatenate([engine(**{n: x.numpy() for n, x in batch.items()}) for batch in test])
+        )
+
+    wanted = of_engine(Engine(lower(graph)))
     for name, passes in MINILM.items():
         if options.rows in name:
             quantized, seconds = timed(graph, passes, calib)
             engine, size = shipped(quantized)
             yield {
                 "row": name,
-                "spearman": spearman(wanted, similarities(engine)),
+                "spearman": spearman(wanted, of_engine(engine)),
                 "bytes": size,
                 "seconds": seconds,
             }
+    if options.rows in "other tools":
+        whole = [[torch.cat([batch[n] for batch in part]) for n in calib[0]] for part in (calib, test)]
+        yield from against_peers(
+            graph, *whole, lambda found: {"spearman": spearman(wanted, similarities(found))}
+        )
 
 
 def aware(options: argparse.Namespace) -> Iterator[Row]:
