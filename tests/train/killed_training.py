@@ -158,7 +158,8 @@ def run(directory: Path, scenario: str, graph: Graph) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    # No torch.set_num_threads, which makes a thread pool that PyTorch's CUDA build does not find in a fork: the caller
+    # sets OMP_NUM_THREADS.
     network = compressed_graph()
     for name in SCENARIOS:
         run(Path(sys.argv[1]) / name, name, network)
