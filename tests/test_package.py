@@ -51,8 +51,8 @@ def test_the_public_names():
 SERVING = {
     "gossamer", "_native", "artifact", "artifact.coding", "artifact.describe", "artifact.file", "artifact.layout",
     "artifact.padding", "artifact.positions", "artifact.primer", "artifact.program", "artifact.streams",
-    "artifact.structure", "artifact.tensors", "artifact.wire", "engine", "engine.engine", "engine.explanation", "engine.lowering",
-    "errors", "weights", "weights._edits", "weights._functions", "weights._representations",
+    "artifact.structure", "artifact.tensors", "artifact.wire", "engine", "engine.engine", "engine.explanation",
+    "engine.lowering", "errors", "weights", "weights._edits", "weights._functions", "weights._representations",
 }  # fmt: skip
 # Of the standard library and NumPy, beyond what `import numpy` loads: what takes time to load is not among them.
 SLOW = {
