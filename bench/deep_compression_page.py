@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from readme import put
+
 
 @dataclass(frozen=True)
 class PaperLayer:
@@ -115,15 +117,9 @@ def write_page(results: Mapping[str, Any], path: Path) -> bool:
     )
 
 
-BLOCK = ("<!-- bench: deep-compression -->", "<!-- /bench -->")
-
-
 def write_readme(results: Mapping[str, Any], path: Path) -> None:
     """Put the headline figures between the marks in the README; the rest of it stays as it is."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BLOCK[0])
-    _, _, after = rest.partition(BLOCK[1])
-    path.write_text(f"{before}{BLOCK[0]}\n{headline(results)}\n{BLOCK[1]}{after}", encoding="utf-8")
+    put(path, "deep-compression", headline(results))
 
 
 def headline(results: Mapping[str, Any]) -> str:

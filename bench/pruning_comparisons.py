@@ -247,7 +247,7 @@ CHANNEL_CRITERIA: dict[str, Callable[[int], Criterion]] = {
 class HalfTheMacs:
     """The residual network with half its multiply-accumulates, the same share of every group's channels removed.
 
-    (Over all groups at once, Taylor left 8 of the last 64 channels: 1.7 points lost.) ``how``: "fine-tuned", or the
+    (Over all groups at once, small gradients leave hardly a channel of the last groups.) ``how``: "fine-tuned", or the
     pruned architecture from new weights: "scratch-E", "scratch-B".
     """
 

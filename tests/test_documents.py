@@ -57,6 +57,17 @@ def test_the_quantization_page_says_what_the_bench_measured(tmp_path):
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "results" / "quantization.md").read_text()
 
 
+def test_the_readme_says_what_the_promise_measured(tmp_path):
+    found = json.loads((ROOT / "bench" / "results" / "quantization.json").read_text())
+    copy = tmp_path / "README.md"
+    copy.write_text((ROOT / "README.md").read_text())
+    quantization_page.write_readme(found, copy)
+    assert copy.read_text() == (ROOT / "README.md").read_text()
+    copy.write_text("without marks")
+    with pytest.raises(ValueError, match="bench: promise"):
+        quantization_page.write_readme(found, copy)
+
+
 def test_the_page_of_kernels_says_what_the_bench_measured():
     found = json.loads(kernels.RESULTS.read_text())
     assert {row["table"] for row in found["rows"]} == set(kernels.HEADS)

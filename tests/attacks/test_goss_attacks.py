@@ -315,6 +315,17 @@ def kept_in(rows: int, depth: int, blocks: int = 1, kept: int = 4, *shape: int) 
     return write
 
 
+def parameters(count: int, zero_points: str) -> Callable[[Writer], None]:
+    """Scales and zero points, all one."""
+
+    def write(to: Writer) -> None:
+        for kind in ("<f4", zero_points):
+            fields(Form.PLAIN)(to)
+            to.stream(np.ones(count, kind).tobytes())
+
+    return write
+
+
 def quantized_sparse(bits: int = 8, block: int = 0, kept: int = 4, kind: Positions = Positions.PATTERN):
     def write(to: Writer) -> None:
         shaped(4)(to)
@@ -322,9 +333,7 @@ def quantized_sparse(bits: int = 8, block: int = 0, kept: int = 4, kind: Positio
         to.stream(b"")
         fields(Coder.PACKED)(to)
         to.stream(bytes(4))
-        for width in (4, 2):
-            fields(Form.PLAIN)(to)
-            to.stream(np.ones(1, "<f4" if width == 4 else "<i2").tobytes())
+        parameters(1, "<i2")(to)
 
     write.__name__ = f"quantized_sparse_{bits}_{block}_{kept}_{kind.name}"
     return write
@@ -343,9 +352,7 @@ def blocks_of(size: int, place: int = 2, *shape: int) -> Callable[[Writer], None
         shaped(*(shape or (2, 4)))(to)
         fields(Kind.QUANTIZED_IN_BLOCKS, 0, 8, place, size, Coder.PACKED)(to)
         to.stream(bytes(8))
-        for width in (4, 1):
-            fields(Form.PLAIN)(to)
-            to.stream(np.ones(4, "<f4" if width == 4 else "i1").tobytes())
+        parameters(4, "i1")(to)
 
     write.__name__ = f"blocks_of_{size}_along_{place}"
     return write

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,11 +12,14 @@ import torch
 from torch import nn
 
 import gossamer as gs
+from gossamer.artifact import Operation, same
+from gossamer.artifact.program import Subgraph
 from gossamer.engine import Engine
+from gossamer.graph import record
 from gossamer.onnx import lower, save
 from gossamer.onnx.integer_biases import with_integer_biases
 from gossamer.quantize import Int8, PerTensor, Quantize
-from gossamer.weights import decode
+from gossamer.weights import Dense, decode, equal
 
 
 class Net(nn.Module):
@@ -88,7 +93,7 @@ def test_weights_change_only_where_nobody_sees_it():
         np.testing.assert_allclose(now, was, rtol=1e-6, atol=1e-7 * np.abs(was).max())
         others = np.arange(len(was)) != 1
         np.testing.assert_array_equal(after.weights[name].ints[others], weight.ints[others])
-    assert with_integer_biases(after).weights.keys() == before.weights.keys()
+    assert same(with_integer_biases(after), after)
 
 
 def test_one_scale_for_all_channels_is_not_touched_where_a_bias_does_not_fit(tmp_path):
@@ -98,5 +103,37 @@ def test_one_scale_for_all_channels_is_not_touched_where_a_bias_does_not_fit(tmp
         net[0].weight *= 1e-12
     x = torch.randn(8, 2, 5, 5)
     graph = Quantize(weights=Int8(PerTensor()))(gs.trace(net, x), gs.Task(calib=[x]))
-    save(lower(graph), tmp_path / "net.onnx")
+    with record() as notes:
+        save(lower(graph), tmp_path / "net.onnx")
     assert biases(tmp_path / "net.onnx") == [onnx.TensorProto.FLOAT]
+    assert any("stays in float32" in n.message and "PerChannel()" in n.message for n in notes)
+
+
+def test_what_the_file_has_otherwise_is_noted(tmp_path):
+    program = lower(quantized(Quantize())[0])
+    with record() as notes:
+        save(program, tmp_path / "net.onnx")
+    assert sum("1 of 8 channels" in n.message or "1 of 6 channels" in n.message for n in notes) == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bias_that_is_no_number_stays(value):
+    program = lower(quantized(Quantize())[0])
+    name = next(o.inputs[2] for o in program.operations if o.op == "Conv")
+    spoiled = np.array(decode(program.weights[name]))
+    spoiled[0] = value
+    given = replace(program, weights={**program.weights, name: Dense(spoiled)})
+    with record() as notes:
+        after = with_integer_biases(given)
+    assert equal(after.weights[name], given.weights[name])
+    assert any("not finite" in n.message for n in notes)
+
+
+def test_a_weight_that_a_loop_reads_too_stays():
+    program = lower(quantized(Quantize())[0])
+    conv = next(o for o in program.operations if o.op == "Conv")
+    body = Subgraph((), ("inner",), (Operation("Identity", (conv.inputs[2],), ("inner",)),), {})
+    reader = Operation("If", ("flag",), ("again",), {"then_branch": body, "else_branch": body})
+    flag = {"flag": Dense(np.array(True))}
+    given = replace(program, operations=(*program.operations, reader), weights={**program.weights, **flag})
+    assert equal(with_integer_biases(given).weights[conv.inputs[2]], program.weights[conv.inputs[2]])

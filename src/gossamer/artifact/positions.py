@@ -42,6 +42,11 @@ class Tiling:
         return first, second, math.prod(self.shape[2:])
 
     @property
+    def is_elements(self) -> bool:
+        """Whether a block is a single element."""
+        return self.rows == self.depth == 1
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         """Blocks along the outputs, along the inputs, and places of the kernel."""
         outputs, inputs, places = self.whole
@@ -55,7 +60,7 @@ class Tiling:
 
     def blocks(self, elements: npt.NDArray[np.bool_]) -> Flat:
         """Flat numbers of the blocks that have one of ``elements`` (one flag each)."""
-        if self.rows == self.depth == 1:
+        if self.is_elements:
             return np.flatnonzero(elements)
         (outputs, inputs, places), (across, along, _) = self.whole, self.counts
         edges = ((0, -outputs % self.rows), (0, -inputs % self.depth), (0, 0))
@@ -71,7 +76,7 @@ class Tiling:
 
     def elements(self, blocks: Flat) -> Flat:
         """Flat positions of all elements of the blocks of these numbers, increasing."""
-        if self.rows == self.depth == 1:
+        if self.is_elements:
             return blocks
         outputs, inputs, _ = self.whole
         kept = np.zeros(self.grid.elements, dtype=bool)
@@ -81,8 +86,8 @@ class Tiling:
 
 
 def filled(elements: npt.NDArray[np.bool_], shape: tuple[int, ...], least: tuple[int, int]) -> Tiling:
-    """The largest blocks such that of what they keep at least the share ``least`` (over, under) are ``elements``."""
-    count, (over, under) = int(np.count_nonzero(elements)), least
+    """The largest blocks such that of what they keep at least the share ``least`` (a fraction) are ``elements``."""
+    count, (share, of) = int(np.count_nonzero(elements)), least
     best = Tiling(shape)
     if len(shape) < 2 or count == 0:
         return best
@@ -93,7 +98,7 @@ def filled(elements: npt.NDArray[np.bool_], shape: tuple[int, ...], least: tuple
         tiling = Tiling(shape, rows, depth)
         if rows > shape[0] or depth > shape[1] or not halves or not full.issuperset(halves):
             continue
-        if tiling.size(tiling.blocks(elements)) * over <= count * under:
+        if tiling.size(tiling.blocks(elements)) * share <= count * of:
             full.add((rows, depth))
             best = tiling
     return best
@@ -107,7 +112,7 @@ def write_positions(to: Writer, blocks: Flat, tiling: Tiling) -> int:
         for stride in _strides(blocks, grid, tiling.shape)
     ]
     data, stride = min(tried, key=lambda item: (len(item[0]), item[1]))
-    if tiling.rows == tiling.depth == 1:
+    if tiling.is_elements:
         to.byte(Positions.PATTERN)
     else:
         to.byte(Positions.BLOCKS)
@@ -116,7 +121,7 @@ def write_positions(to: Writer, blocks: Flat, tiling: Tiling) -> int:
         to.number(len(blocks))
     to.number(stride)
     to.stream(data)
-    return stride if tiling.rows == tiling.depth == 1 else _places(tiling)
+    return _stride_of_elements(tiling, stride)
 
 
 def read_positions(source: Reader, shape: tuple[int, ...], kept: int, kind: Positions) -> tuple[Flat, int]:
@@ -142,12 +147,12 @@ def read_positions(source: Reader, shape: tuple[int, ...], kept: int, kind: Posi
     positions = tiling.elements(blocks)
     if len(positions) != kept:
         raise FormatError(f"{count} blocks hold {len(positions)} elements, where {kept} are kept")
-    return positions, stride if kind is Positions.PATTERN else _places(tiling)
+    return positions, _stride_of_elements(tiling, stride)
 
 
-def _places(tiling: Tiling) -> int:
-    """Elements of a block are so far apart along the inputs."""
-    return tiling.whole[2]
+def _stride_of_elements(tiling: Tiling, stride: int) -> int:
+    """``stride`` of the blocks where these are elements; else as far as those of a block lie apart along the inputs."""
+    return stride if tiling.is_elements else tiling.whole[2]
 
 
 def _strides(blocks: Flat, grid: Grid, shape: tuple[int, ...]) -> list[int]:

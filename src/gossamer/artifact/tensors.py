@@ -170,11 +170,14 @@ def read_weight(source: Reader) -> Weight:
 
 
 def _read(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
-    match source.member(Kind):
+    kind = source.member(Kind)
+    if kind in (Kind.SPARSE, Kind.QUANTIZED_SPARSE) and grid.positions is not None:
+        raise FormatError("the values of a sparse weight are sparse themselves")
+    match kind:
         case Kind.DENSE:
             dtype = source.member(layout.DTYPES)
             return Dense(read_array(source, math.prod(shape), dtype).reshape(shape))
-        case Kind.QUANTIZED | Kind.QUANTIZED_IN_BLOCKS as kind:
+        case Kind.QUANTIZED | Kind.QUANTIZED_IN_BLOCKS:
             return _read_quantized(source, shape, grid, kind)
         case Kind.QUANTIZED_SPARSE:
             return _read_quantized_sparse(source, shape, grid)
@@ -195,8 +198,6 @@ def _read_quantized(source: Reader, shape: tuple[int, ...], grid: Grid, kind: Ki
 
 
 def _read_quantized_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
-    if grid.positions is not None:
-        raise FormatError("the values of a sparse weight are sparse themselves")
     dtype, bits, axis = _read_type(source, shape)
     if bits > 16:
         raise FormatError(f"a quantized weight of {bits} bits is stored whole")
@@ -265,8 +266,6 @@ def _empty(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _read_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -> Weight:
-    if grid.positions is not None:
-        raise FormatError("the values of a sparse weight are sparse themselves")
     kept = source.number(grid.elements)
     source.budget.charge(4 * grid.elements + 8 * kept)
     kind = source.member(Positions)
