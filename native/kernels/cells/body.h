@@ -1,6 +1,6 @@
 // The kernel, for vectors of sums. Included once per instruction set and type of cell, after a header that defines
 //   Sum     a vector of kLanes sums                   Cells       a vector of kLanes cells, as they are multiplied
-//   finish  what four rows of one vector become       kRegisters  how many sums fit
+//   finish  what the sums of a tile become            kRegisters  how many sums fit
 #pragma once
 
 #include "kernels/cells/cells.h"
@@ -60,10 +60,7 @@ void tile(const gossamer::CellConvArgs& a, int64_t unit, int64_t position, const
   constexpr int kGroups = gossamer::kCellUnit / kRows;
   Sum sums[gossamer::kCellUnit][kVectors];
   for (int g = 0; g < kGroups; ++g) accumulate<kRows, kVectors>(a, unit * kGroups + g, position, sums + g * kRows);
-  for (int v = 0; v < kVectors; ++v) {
-    const Sum four[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
-    finish(a, unit * gossamer::kCellUnit, lanes[v], four);
-  }
+  finish(a, unit * gossamer::kCellUnit, lanes, sums);
 }
 
 template <int kRows, int kVectors>

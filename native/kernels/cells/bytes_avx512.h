@@ -88,7 +88,8 @@ inline Bytes clamp_bytes(Bytes x, int low, int high) {
 }
 
 struct Lanes;
-inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]);
+template <int kVectors>
+void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes* lanes, const Sum (&sums)[4][kVectors]);
 
 }  // namespace
 

@@ -24,7 +24,8 @@ struct Cells {
 };
 
 struct Lanes;
-inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]);
+template <int kVectors>
+void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes* lanes, const Sum (&sums)[4][kVectors]);
 
 }  // namespace
 
@@ -36,33 +37,33 @@ namespace {
 inline void store_lanes(V x, float* p, const Lanes& lanes) {
   if (lanes.count == kLanes) return x.store(p);
   if (lanes.mask == (1u << lanes.count) - 1u) return x.store(p, lanes.count);
-  float all[kLanes];
-  x.store(all);
-  for (int i = 0; i < kLanes; ++i) {
-    if (lanes.mask >> i & 1u) *p++ = all[i];
-  }
+  x.store_chosen(p, lanes.mask);
 }
 
 inline V load_lanes(const float* p, const Lanes& lanes) {
   if (lanes.count == kLanes) return V::load(p);
   if (lanes.mask == (1u << lanes.count) - 1u) return V::load(p, lanes.count);
-  float all[kLanes] = {};
-  for (int i = 0; i < kLanes; ++i) {
-    if (lanes.mask >> i & 1u) all[i] = *p++;
-  }
-  return V::load(all);
+  return V::load_chosen(p, lanes.mask);
 }
 
-inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]) {
-  if (!lanes.count) return;
+// sums[i * vectors + v]: of row i. Not inlined: it is there once for all tiles, and as fast.
+[[gnu::noinline]] void finish_rows(const gossamer::CellConvArgs& a, int64_t row, const Lanes* lanes, const Sum* sums, int vectors) {
   const int64_t pixels = a.plane();
   const V low = V::broadcast(a.epilogue.low), high = V::broadcast(a.epilogue.high);
-  for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
-    const int64_t place = (row + i) * pixels + lanes.pixel;
-    V x = sums[i].v;
-    if (a.residual) x = x + load_lanes(static_cast<const float*>(a.residual) + place, lanes);
-    store_lanes(min_or_b(high, max_or_b(low, x)), static_cast<float*>(a.out) + place, lanes);
+  for (int v = 0; v < vectors; ++v) {
+    if (!lanes[v].count) continue;
+    for (int i = 0; i < 4 && row + i < a.weights.rows; ++i) {
+      const int64_t place = (row + i) * pixels + lanes[v].pixel;
+      V x = sums[i * vectors + v].v;
+      if (a.residual) x = x + load_lanes(static_cast<const float*>(a.residual) + place, lanes[v]);
+      store_lanes(min_or_b(high, max_or_b(low, x)), static_cast<float*>(a.out) + place, lanes[v]);
+    }
   }
+}
+
+template <int kVectors>
+void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes* lanes, const Sum (&sums)[4][kVectors]) {
+  finish_rows(a, row, lanes, &sums[0][0], kVectors);
 }
 
 }  // namespace

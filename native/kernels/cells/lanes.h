@@ -6,7 +6,8 @@
 namespace {
 
 struct Lanes;
-inline void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes& lanes, const Sum (&sums)[4]);
+template <int kVectors>
+void finish(const gossamer::CellConvArgs& a, int64_t row, const Lanes* lanes, const Sum (&sums)[4][kVectors]);
 
 }  // namespace
 

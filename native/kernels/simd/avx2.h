@@ -21,6 +21,21 @@ struct V {
   static V load(const float* p, int n) { return {_mm256_maskload_ps(p, mask(n))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(float* p, int n) const { _mm256_maskstore_ps(p, mask(n), v); }
+  // Lanes of which `mask` has the bit, one after the other in memory; the others are zero.
+  static V load_chosen(const float* p, uint32_t mask) {
+    float all[kLanes] = {};
+    for (int i = 0; i < kLanes; ++i) {
+      if (mask >> i & 1u) all[i] = *p++;
+    }
+    return load(all);
+  }
+  void store_chosen(float* p, uint32_t mask) const {
+    float all[kLanes];
+    store(all);
+    for (int i = 0; i < kLanes; ++i) {
+      if (mask >> i & 1u) *p++ = all[i];
+    }
+  }
   static __m256i widen(const uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   }

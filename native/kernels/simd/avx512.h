@@ -19,6 +19,13 @@ struct V {
   static V load(const float* p, int n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(float* p, int n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  // Lanes of which `mask` has the bit, one after the other in memory; the others are zero.
+  static V load_chosen(const float* p, uint32_t mask) {
+    return {_mm512_maskz_expand_ps(static_cast<__mmask16>(mask), load(p, __builtin_popcount(mask)).v)};
+  }
+  void store_chosen(float* p, uint32_t mask) const {
+    V{_mm512_maskz_compress_ps(static_cast<__mmask16>(mask), v)}.store(p, __builtin_popcount(mask));
+  }
   static __m512i widen(const uint8_t* p, int n = 16) {
     return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), p));
   }

@@ -30,6 +30,21 @@ struct V {
   void store(float* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }
+  // Lanes of which `mask` has the bit, one after the other in memory; the others are zero.
+  static V load_chosen(const float* p, uint32_t mask) {
+    float all[kLanes] = {};
+    for (int i = 0; i < kLanes; ++i) {
+      if (mask >> i & 1u) all[i] = *p++;
+    }
+    return load(all);
+  }
+  void store_chosen(float* p, uint32_t mask) const {
+    float all[kLanes];
+    store(all);
+    for (int i = 0; i < kLanes; ++i) {
+      if (mask >> i & 1u) *p++ = all[i];
+    }
+  }
   template <class Index>
   static V gather(const float* base, const Index* index) {
     return {Native{base[index[0]], base[index[1]], base[index[2]], base[index[3]]}};
