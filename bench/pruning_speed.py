@@ -1,7 +1,7 @@
 """The Engine's latency of the networks that the experiments on pruning kept: float32, and int8 with the same zeros.
 
-int8 is ONNX Runtime's static quantization in QDQ form, ranges from training images, weights per channel and symmetric,
-so that zeros stay zeros. All networks are raced with the dense one, in processes of their own, in alternating blocks.
+int8 is Quantize() after training, ranges from training images; weights are symmetric per channel, so that zeros stay
+zeros. All networks are raced with the dense one, in processes of their own, in alternating blocks.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pruning_lab import SUBJECTS, Lab
+from torch import Tensor
 
+import gossamer as gs
 from gossamer import artifact
 from gossamer import onnx as gossamer_onnx
 from gossamer.graph import Graph
 from gossamer.measure import Gossamer, Runner, race, speedup
+from gossamer.quantize import Quantize
 
 AT_A_TIME = 6  # networks in a race, beside the dense one
 CALIBRATION = 4  # batches of 64 images
@@ -30,47 +32,21 @@ def measured(lab: Lab, dense: str, cpu_time: bool = False) -> Iterator[tuple[str
     graphs = {
         key: graph for key, graph in lab.kept_graphs.items() if key.split("/")[0] == dense.split("/")[0]
     }
-    images = lab.data(SUBJECTS["residual"].data).train.inputs.cpu().numpy()
+    images = lab.data(SUBJECTS["residual"].data).train.inputs.cpu()
     with tempfile.TemporaryDirectory() as folder:
         for precision, prefix in (("fp32", ""), ("int8", "int8_")):
             paths = {k: write(g, Path(folder), k, precision, images) for k, g in graphs.items()}
-            for key, (milliseconds, ratio) in raced(paths, dense, images[:1], cpu_time):
+            for key, (milliseconds, ratio) in raced(paths, dense, images[:1].numpy(), cpu_time):
                 yield key, {f"{prefix}milliseconds": milliseconds, f"{prefix}speedup": ratio}
 
 
-def write(graph: Graph, folder: Path, key: str, precision: str, images: Array) -> Path:
+def write(graph: Graph, folder: Path, key: str, precision: str, images: Tensor) -> Path:
     """The graph as the file that is raced."""
-    stem = folder / key.replace("/", "~").replace(" ", "_").replace("%", "")
-    program = gossamer_onnx.lower(graph.eval())
-    if precision == "fp32":
-        artifact.write(program, stem.with_suffix(".goss"))
-        return stem.with_suffix(".goss")
-    floating, path = stem.with_suffix(".float.onnx"), stem.with_suffix(".onnx")
-    gossamer_onnx.save(program, floating)
-    quantize(floating, path, images)
+    path = folder / f"{key.replace('/', '~').replace(' ', '_').replace('%', '')}.goss"
+    if precision == "int8":
+        graph = Quantize()(graph, gs.Task(calib=list(images[: 64 * CALIBRATION].split(64))))
+    artifact.write(gossamer_onnx.lower(graph.eval()), path)
     return path
-
-
-def quantize(source: Path, path: Path, images: Array) -> None:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self, name: str) -> None:
-            self.name, self.batches = name, iter(range(CALIBRATION))
-
-        def get_next(self) -> Mapping[str, Array] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {self.name: images[64 * batch : 64 * batch + 64]}
-
-    import onnx
-
-    prepared = path.with_suffix(".prepared")
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    (given,) = onnx.load(source).graph.input
-    options: dict[str, Any] = {"quant_format": QuantFormat.QDQ, "per_channel": True}
-    kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-    quantize_static(prepared, path, Reader(given.name), **options, **kinds)
 
 
 def raced(

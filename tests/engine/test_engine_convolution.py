@@ -80,7 +80,8 @@ def convolution(channels, size, kernel, groups=1, **attributes):
         (convolution(64, 28, 7), "fft"),
         (convolution(16, 40, 21, groups=16), "fft"),
         (convolution(24, 28, 1), "cell_floats"),
-        (convolution(2, 9, 2, pads=(0, 0, 0, 0)), "conv"),
+        (convolution(2, 9, 2, pads=(0, 0, 0, 0)), "cell_floats"),
+        (convolution(8, 56, 3), "cell_floats"),
     ],
 )
 def test_the_way_that_is_chosen_by_rule(net, kernel):
