@@ -127,14 +127,17 @@ void ProductStep::run_image(const Run& run, int64_t image) const {
 
 }  // namespace
 
-// Cycles for a vector of 16 results, measured on Zen 4: one for each cell of weights, and what follows the sum.
+// Cycles for a vector of 16 results, measured on Zen 4: one for each cell of weights, and what follows the sum. A product's
+// vectors are of output channels, those of cells of positions; both have places that no result fills.
 bool prefers_product(const CellConv& conv, const CellPlanes& planes, int lanes) {
   const ConvShape& s = conv.shape;
   if (s.groups > 1 || conv.float_out || conv.sums_out) return false;
   const auto cells = static_cast<double>((s.in_channels + 3) / 4 * s.kernel_h * s.kernel_w);
-  const int64_t vectors = (planes.positions().count + lanes - 1) / lanes;
-  const double waste = static_cast<double>(vectors * lanes) / static_cast<double>(s.pixels());
-  return 1.03 * cells + 18 < waste * (1.05 * cells + 9);
+  const auto waste = [lanes](int64_t places, int64_t results) {
+    return static_cast<double>((places + lanes - 1) / lanes * lanes) / static_cast<double>(results);
+  };
+  const double product = waste(s.out_channels, s.out_channels) * (1.03 * cells + 18);
+  return product < waste(planes.positions().count, s.pixels()) * (1.05 * cells + 5);
 }
 
 Step product_conv_step(Build& b, const CellConv& conv, const CellPlanes& planes) {
