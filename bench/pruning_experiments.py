@@ -97,7 +97,7 @@ class AtInitialization:
 
 
 SNIPS = (
-    AtInitialization("lenet-300-100", 95, 50, 2e-3, 0.0, 1),
+    AtInitialization("lenet-300-100", 95, 120, 4e-3, 0.0, 1),
     AtInitialization("lenet-5", 98, 30, 5e-3, 0.0, 1),
     AtInitialization("lenet-5", 99, 30, 5e-3, 0.0, 0),
 )

@@ -10,6 +10,8 @@ from typing import Any
 STYLE = {
     "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
     "background": "white",
+    # Right: another font than the one that legends are measured in may be wider.
+    "padding": {"left": 5, "top": 5, "bottom": 5, "right": 30},
     "config": {
         "font": "system-ui, sans-serif",
         "view": {"stroke": None},
@@ -17,7 +19,11 @@ STYLE = {
     },
 }
 SIZE = {"width": 340, "height": 230}
-LOGARITHMIC = {"type": "log"}
+# Vega's own palette has ten colours.
+THIRTEEN = (
+    *("#1f77b4", "#ff7f0e", "#7f7f7f", "#2ca02c", "#98df8a", "#d62728", "#9467bd", "#e377c2", "#8c564b"),
+    *("#17becf", "#bcbd22", "#000000", "#aec7e8"),
+)
 
 
 def write(specification: Mapping[str, Any], path: Path) -> None:
@@ -97,10 +103,10 @@ def criteria_curves(named: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
         "encoding": {
             "x": axis("kept", "weights kept, %", type="log"),
             "y": axis("error", "test error, %", type="log"),
-            "color": color("criterion"),
+            "color": {**color("criterion"), "scale": {"range": list(THIRTEEN)}},
         },
     }
-    facet = {"field": "when", "type": "nominal", "title": None, "sort": None}
+    facet = {"field": "when", "type": "nominal", "title": None, "sort": ["at once", "after fine-tuning"]}
     write(
         {
             "data": {"values": values},
@@ -113,14 +119,15 @@ def criteria_curves(named: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
 
 
 def error_and_latency(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """What speed costs in accuracy: a point for each pattern and share, joined by pattern."""
+    """What speed costs in accuracy, in float32 and in int8: a point for each pattern and share, joined by pattern."""
     values = []
     for name, seeds in rows.items():
-        times = [row["milliseconds"] for row in seeds if "milliseconds" in row]
-        if times:
-            pattern, _, removed = name.removesuffix(" %").rpartition(" ")
-            error = statistics.fmean(row["error"] for row in seeds)
-            values.append({"ms": times[0], "error": error, "pattern": pattern or name, "removed": removed})
+        pattern, _, removed = name.removesuffix(" %").rpartition(" ")
+        error = statistics.fmean(row["error"] for row in seeds)
+        point = {"error": error, "pattern": pattern or name, "removed": removed}
+        for precision, field in (("float32", "milliseconds"), ("int8", "int8_milliseconds")):
+            times = [row[field] for row in seeds if field in row]
+            values += [{**point, "precision": precision, "ms": time} for time in times[:1]]
     encoding = {
         "x": axis("ms", "Engine, milliseconds per image"),
         "y": axis("error", "test error, %"),
@@ -131,4 +138,12 @@ def error_and_latency(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
         "mark": {"type": "text", "dy": -8, "fontSize": 9},
         "encoding": {**encoding, "text": {"field": "removed"}},
     }
-    write({**SIZE, "width": 460, "data": {"values": values}, "layer": [lines, text]}, path)
+    write(
+        {
+            "data": {"values": values},
+            "facet": {"field": "precision", "type": "nominal", "title": None, "sort": None},
+            "spec": {**SIZE, "layer": [lines, text]},
+            "resolve": {"scale": {"x": "independent"}},
+        },
+        path,
+    )
