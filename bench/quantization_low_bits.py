@@ -16,14 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from quantization_training import task_on
 from torch import Tensor, nn
 
-from gossamer import Binarize, Repeat, Ternarize, compress
+import gossamer as gs
+from gossamer import Binarize, Repeat, Ternarize, artifact, compress
 from gossamer.datasets import Examples, mnist
 from gossamer.engine import Engine
 from gossamer.graph import Pass
+from gossamer.measure import Gossamer, OnnxRuntime, Runner, TorchEager, race, speedup
 from gossamer.networks import lenet_5
+from gossamer.onnx import lower, save
 from gossamer.quantize import TTQ, BinaryConnect, First, FixedPoint, Last, PowersOfTwo
 from gossamer.task import Task
 from gossamer.train import Adam, Cosine, Finetune, Halving
@@ -151,6 +155,38 @@ def shorter(each: Pass, share: float) -> Pass:
     return each
 
 
+COUNTED = "4096 x 4096 linear layer on 4096 rows, behind its batch norm"
+
+
+def xnor_speed(out: Path) -> dict[str, object]:
+    """A linear layer whose weights and inputs are signs, by its file, against the same layer in float32 in one race."""
+    torch.manual_seed(0)
+    side = 4096
+    layer = nn.Sequential(nn.BatchNorm1d(side), nn.Linear(side, side, bias=False)).eval()
+    rows = torch.randn(side, side)
+    task = Task(calib=[rows[:2]])
+    graph = gs.trace(layer, rows[:2])
+    signs, floats, program = (out / f"xnor-speed{suffix}" for suffix in (".goss", ".onnx", ".pt2"))
+    artifact.write(lower(Binarize(activations=True)(graph, task)), signs)
+    save(lower(graph), floats)
+    torch.export.save(torch.export.export(layer, (rows,)), program)
+    runtimes = (OnnxRuntime, floats), (TorchEager, program), (Gossamer, floats)
+    runners = [Runner(Gossamer, signs, (rows.numpy(),), "XNOR")]
+    runners += [Runner(runtime, path, (rows.numpy(),), runtime.name) for runtime, path in runtimes]
+    ours, *others = (finish.latency for finish in race(runners, runs=8))
+    row: dict[str, object] = {"row": COUNTED, "milliseconds": ours.median_ms}
+    for (runtime, _), other in zip(runtimes, others, strict=True):
+        row[runtime.name] = {"milliseconds": other.median_ms, "speedup": speedup(other, ours).median}
+    alone = [[_slowest(path, rows.numpy()) for path in (signs, floats)] for _ in range(5)]
+    row["kernels"] = [float(np.median(times)) / 1000 for times in zip(*alone, strict=True)]
+    return row
+
+
+def _slowest(path: Path, rows: NDArray[np.float32]) -> float:
+    """Microseconds of the step that takes longest: the product."""
+    return max(step.microseconds or 0.0 for step in Engine(path).explain(rows))
+
+
 def low_bits(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Every experiment that is trained, or with ``train`` all of them: error and bytes of the file."""
     out = options.out / "low-bits"
@@ -163,3 +199,5 @@ def low_bits(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
             tested = mnist(options.mnist).test
             yield run(experiment, task, tested, out, options)
+    if options.rows in COUNTED:
+        yield xnor_speed(out)
