@@ -230,7 +230,7 @@ outputs of b neighbouring inputs; *1x4 over r*: the Engine's cell of bytes, shar
     return text
 
 
-def reached(lost: float, faster: Sequence[float]) -> str:
+def half_reached(lost: float, faster: Sequence[float]) -> str:
     """The channels' target, in float32 and in int8."""
     if not faster:
         return ""
@@ -248,7 +248,9 @@ def channels_section(rows: Rows, folder: Path) -> str:
         share = statistics.fmean(100 * row["macs"] / row["dense_macs"] for row in seeds)
         faster = next(([row["speedup"], row["int8_speedup"]] for row in seeds if "int8_speedup" in row), [])
         cells = [name, f"{share:.1f} %", spread(seeds), f"{lost:+.2f}"]
-        lines.append([*cells, *([f"{ratio:.2f}x" for ratio in faster] or ["", ""]), reached(lost, faster)])
+        lines.append(
+            [*cells, *([f"{ratio:.2f}x" for ratio in faster] or ["", ""]), half_reached(lost, faster)]
+        )
     columns = ["criterion", "MACs left", "test error", "points lost"]
     columns += ["Engine: times as fast", "in int8", "target"]
     dense = spread(next(iter(rows.values())), "dense")
