@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -26,6 +28,8 @@ from gossamer.graph import (
     transformed_weights,
     transforms,
 )
+from gossamer.prune import Prune
+from gossamer.task import Task
 from gossamer.weights import decode
 
 
@@ -248,3 +252,15 @@ def test_members_named_like_a_graphs_own_are_refused():
     root.code = nn.Linear(2, 2)
     with pytest.raises(GraphError, match="'code'"):
         Graph(root, torch.fx.Graph(), (), {})
+
+
+def test_a_stored_graph_brings_its_own_transforms(tmp_path):
+    graph = Prune(0.5)(trace(nn.Linear(4, 4), torch.zeros(2, 4)), Task())
+    torch.save(to_state(graph), tmp_path / "graph.pt")
+    code = (
+        "import sys, torch; from gossamer.graph import effective, from_state\n"
+        "assert 'gossamer.prune' not in sys.modules\n"
+        "graph = from_state(torch.load(sys.argv[1], weights_only=True))\n"
+        "assert int((effective(graph, 'weight') == 0).sum()) == 8"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "graph.pt")], check=True)

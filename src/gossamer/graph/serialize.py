@@ -8,11 +8,13 @@ same graph: nodes, weights, transforms, tied weights, flags. Operators are looke
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import keyword
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
@@ -379,13 +381,16 @@ def _restore_modules(state: Mapping[str, Any]) -> nn.Module:
 
 
 def _restore_transform(graph: Graph, weight: str, state: Mapping[str, Any]) -> None:
+    kind = str(state["class"])
+    if kind.startswith("gossamer.") and kind not in transform_classes():
+        with suppress(ImportError, ValueError):  # one's own package is imported, no other
+            importlib.import_module(kind.rpartition(".")[0])
     classes = transform_classes()
-    if state["class"] not in classes:
+    if kind not in classes:
         raise CheckpointError(
-            f"weight {weight!r} has the transform {state['class']!r}, which is not known here: import its "
-            "module first"
+            f"weight {weight!r} has the transform {kind!r}, which is not known here: import its module first"
         )
-    transform = classes[state["class"]](**state["arguments"])
+    transform = classes[kind](**state["arguments"])
     for name, parameter in transform.named_parameters():
         parameter.requires_grad_(state["trains"][name])
     add_transform(graph, weight, transform)
