@@ -34,7 +34,7 @@ from gossamer.prune import (
     Taylor,
     Wanda,
 )
-from gossamer.prune.criteria import sampling
+from gossamer.prune.criteria import obd, sampling
 
 NAMES = ("fc1.weight", "fc2.weight")
 
@@ -223,23 +223,50 @@ def test_synflow_is_the_sum_over_paths(net, graph, task):
     close(scores["fc1.weight"], first * (second.sum(0) * slope).unsqueeze(1), 1e-6)
 
 
-def test_obd_tends_to_the_diagonal(net, graph, task, batches):
-    """Of one random product the variance is the sum of the squares beside the diagonal."""
-    _, h, w = gradient_and_hessian(net, everything(batches))
+def gauss_newton(net, inputs):
+    """The diagonal of J^T H J, H of the cross entropy's mean at the outputs."""
+    before = weights(net)
+
+    def outputs(vector):
+        parts = torch.split(vector, [value.numel() for value in before.values()])
+        first, second = (p.view(before[n].shape) for n, p in zip(before, parts, strict=True))
+        return F.linear(torch.tanh(F.linear(inputs, first, net.fc1.bias)), second, net.fc2.bias)
+
+    at = flat(before)
+    p, jacobian = outputs(at).softmax(1), torch.autograd.functional.jacobian(outputs, at)
+    bend = (torch.diag_embed(p) - p.unsqueeze(1) * p.unsqueeze(2)) / len(inputs)
+    return torch.einsum("nij,nik,nkj->j", jacobian, bend, jacobian)
+
+
+def test_obd_tends_to_the_diagonal_of_the_gauss_newton_matrix(net, graph, task, batches):
+    """The square of a sum of random signs has at most twice the variance of its mean's square."""
+    expected = gauss_newton(net, everything(batches)[0]) * flat(weights(net)) ** 2 / 2
     probes = 400
     found = flat(OBD(probes=probes).elements(graph, task, NAMES))
-    beside = (h - torch.diag(h.diagonal())).norm(dim=1)
-    assert bool(((found - h.diagonal() * w**2 / 2).abs() <= 6 * beside / math.sqrt(probes) * w**2 / 2).all())
+    assert bool(((found - expected).abs() <= 6 * math.sqrt(2 / probes) * expected).all())
 
 
-def test_obd_is_exact_for_a_diagonal_hessian(task):
-    """Each weight meets an input of its own: y = w x, and the loss is y^2."""
+def test_obd_is_exact_where_each_weight_has_an_output_of_its_own():
     line = nn.Linear(1, 3, bias=False).double()
-    graph = gs.trace(line, torch.randn(2, 1, dtype=torch.float64))
-    x = torch.tensor([[2.0], [1.0]], dtype=torch.float64)
-    squares = gs.Task(train=[(x, x)], loss=lambda y, _: y.square().sum(1).mean())
-    found = OBD(probes=1).elements(graph, squares, ("weight",))["weight"]
-    close(found, line.weight.detach() ** 2 * float((x**2).mean()))
+    x = torch.tensor([[2.0]], dtype=torch.float64)
+    squares = gs.Task(train=[(x, x), (x / 2, x)], loss=lambda y, _: y.square().sum(1).mean())
+    found = OBD(probes=1).elements(gs.trace(line, x), squares, ("weight",))["weight"]
+    close(found, line.weight.detach() ** 2 * 2.5)
+
+
+def test_obd_asks_for_a_loss_that_is_curved(graph, batches):
+    task = gs.Task(train=batches, loss=lambda outputs, _: outputs.mean())
+    with pytest.raises(RecipeError, match=r"linear in the network's outputs.*Taylor"):
+        OBD().elements(graph, task, NAMES)
+
+
+def test_root_of_a_matrix():
+    torch.manual_seed(1)
+    half, vector = torch.randn(8, 5, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
+    matrix = half @ half.T  # of rank 5
+    once = obd.root(matrix.mv, vector, 8)
+    close(obd.root(matrix.mv, once, 8), matrix @ vector, tolerance=1e-6)
+    assert not obd.root((-matrix).mv, vector, 8).any() and not obd.root((0 * matrix).mv, vector, 8).any()
 
 
 def fisher_of(net, batches, block, damping):

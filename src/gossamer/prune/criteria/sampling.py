@@ -138,6 +138,26 @@ class Sampled(Criterion):
             batches = islice(training_batches(task), self.batches)
             yield ((to_device(inputs, device), to_device(targets, device)) for inputs, targets in batches)
 
+    def average(
+        self,
+        graph: Graph,
+        task: Task,
+        weights: Sequence[str],
+        of: Callable[[Probe, Any, Any], dict[str, Tensor]],
+        training: bool = False,
+    ) -> dict[str, Tensor]:
+        """``of(probe, inputs, targets)`` of every batch, averaged over the batches by their number of examples."""
+        probe = Probe.of(graph, weights, training)
+        total = {name: torch.zeros_like(leaf) for name, leaf in probe.leaves.items()}
+        examples = 0
+        with self.sample(graph, task) as batches:
+            for inputs, targets in batches:
+                size = batch_size(inputs)
+                for name, value in of(probe, inputs, targets).items():
+                    total[name] += size * value.detach()
+                examples += size
+        return {name: value / examples for name, value in total.items()}
+
     def mean(
         self,
         graph: Graph,
@@ -147,20 +167,12 @@ class Sampled(Criterion):
         training: bool = False,
         order: int = 1,
     ) -> dict[str, Tensor]:
-        """``of(probe, loss of a batch)``, averaged over the batches by their number of examples; the loss has
-        derivatives of ``order``.
-        """
-        probe = Probe.of(graph, weights, training)
-        total = {name: torch.zeros_like(leaf) for name, leaf in probe.leaves.items()}
-        examples = 0
-        with self.sample(graph, task) as batches:
-            for inputs, targets in batches:
-                size = batch_size(inputs)
-                loss = loss_of(task, probe.outputs(inputs, order), targets)
-                for name, value in of(probe, loss).items():
-                    total[name] += size * value.detach()
-                examples += size
-        return {name: value / examples for name, value in total.items()}
+        """``of(probe, loss of a batch)``, averaged as above; the loss has derivatives of ``order``."""
+
+        def of_batch(probe: Probe, inputs: Any, targets: Any) -> dict[str, Tensor]:
+            return of(probe, loss_of(task, probe.outputs(inputs, order), targets))
+
+        return self.average(graph, task, weights, of_batch, training)
 
     def single(
         self, graph: Graph, task: Task, weights: Sequence[str], most: int | None
