@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -89,9 +90,8 @@ def call(network: Callable[..., Any], inputs: Any) -> Any:
 
 def device_of(network: nn.Module) -> torch.device:
     """Where the network's first parameter or buffer is; the CPU where it has none."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+    first = next(chain(network.parameters(), network.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def training_batches(task: Task) -> Iterator[tuple[Any, Any]]:

@@ -29,6 +29,7 @@ from gossamer.quantize import is_quantizers, without_batch_norms
 from gossamer.weights import Dense, Quantized, Weight, decode, equal
 
 from . import integer_only, naming, quantizing, values
+from .assembling import assembled
 from .exporter_shortcuts import shortcuts
 from .importing import load
 from .simplifying import simplify
@@ -46,9 +47,10 @@ def lower(graph: Graph) -> Program:
     have, with the user's line (of an integer-only graph also for what has no form in integers), and GraphError where a
     transformed weight would be lost on the way.
     """
-    graph = without_batch_norms(graph)
-    weights = {graph.tied.get(name, name): represent(graph, name) for name in transformed_weights(graph)}
-    plain = _plain(graph, weights)
+    folded = without_batch_norms(graph)
+    own = copy.deepcopy(graph) if folded is graph else folded
+    weights = {own.tied.get(name, name): represent(own, name) for name in transformed_weights(own)}
+    plain = _plain(own, weights)
     _refuse_projections(plain)
     with _quiet(), shortcuts():
         model = _exported(plain)
@@ -62,16 +64,16 @@ def lower(graph: Graph) -> Program:
     return integer_only.convert(tidied) if graph.integer_only else tidied
 
 
-def _plain(graph: Graph, weights: Mapping[str, Weight]) -> Graph:
-    """A copy on the CPU, in eval mode, whose weights are plain parameters with the transformed values."""
-    plain = copy.deepcopy(graph).cpu().eval()
+def _plain(own: Graph, weights: Mapping[str, Weight]) -> Graph:
+    """``own``, changed: on the CPU, in eval mode, its weights plain parameters with the transformed values."""
+    plain = own.cpu().eval()
     names = list(transformed_weights(plain))
     # torch's own remove_parametrizations edits the class of the module, which it shares with the original's.
     for owner in {id(owner): owner for owner in (_owner(plain, name) for name in names)}.values():
         del owner._modules["parametrizations"]
         owner.__class__ = parametrize.type_before_parametrizations(owner)
     for name in names:
-        shipped = torch.from_numpy(decode(weights[graph.tied.get(name, name)]).copy())
+        shipped = torch.from_numpy(decode(weights[plain.tied.get(name, name)]).copy())
         _owner(plain, name).register_parameter(name.rpartition(".")[2], nn.Parameter(shipped))
     _lay_out_attention(plain)
     return plain
@@ -106,24 +108,9 @@ def _owner(graph: Graph, weight: str) -> nn.Module:
 
 
 def _exported(plain: Graph) -> ModelProto:
-    example = [torch.zeros(item.sized(_ROWS), dtype=item.dtype) for item in plain.signature]
-    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
-    for tensor, item in zip(example, plain.signature, strict=True):
-        if item.batched:
-            shapes[tensor] = {0: torch.export.Dim(naming.BATCH)}
-    positional = plain.graph._codegen.pytree_info.in_spec.child(0).num_children  # type: ignore[attr-defined]
-    by_name = {item.name: tensor for item, tensor in zip(plain.signature, example, strict=True)}
-    args, kwargs = tuple(example[:positional]), dict(list(by_name.items())[positional:])
     try:
-        program = torch.export.export(
-            plain,
-            args,
-            kwargs,
-            dynamic_shapes=shapes,  # type: ignore[arg-type]
-            strict=False,
-        )
         exported = torch.onnx.export(
-            program,
+            assembled(plain, _ROWS) or _traced_again(plain),
             dynamo=True,
             optimize=False,
             verbose=False,
@@ -134,6 +121,24 @@ def _exported(plain: Graph) -> ModelProto:
     if exported is None:
         raise UnsupportedError("the ONNX exporter gave no model back")
     return exported.model_proto
+
+
+def _traced_again(plain: Graph) -> torch.export.ExportedProgram:
+    example = [torch.zeros(item.sized(_ROWS), dtype=item.dtype) for item in plain.signature]
+    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    for tensor, item in zip(example, plain.signature, strict=True):
+        if item.batched:
+            shapes[tensor] = {0: torch.export.Dim(naming.BATCH)}
+    positional = plain.graph._codegen.pytree_info.in_spec.child(0).num_children  # type: ignore[attr-defined]
+    by_name = {item.name: tensor for item, tensor in zip(plain.signature, example, strict=True)}
+    args, kwargs = tuple(example[:positional]), dict(list(by_name.items())[positional:])
+    return torch.export.export(
+        plain,
+        args,
+        kwargs,
+        dynamic_shapes=shapes,  # type: ignore[arg-type]
+        strict=False,
+    )
 
 
 def _refusal(error: Exception, plain: Graph) -> UnsupportedError:

@@ -137,8 +137,9 @@ def insert(
     training: Training,
 ) -> Node:
     """Quantize ``value``, of this range, where ``users`` read it; the new node. Recompile ``graph`` afterwards."""
+    held = graph.get_submodule(HOME)._modules if HOME in graph._modules else {}
     home = f"{HOME}.{value.name}"
-    while any(name.startswith(f"{home}.") for name, _ in graph.named_buffers()):
+    while home.rpartition(".")[2] in held:
         home += "_wide"  # the same value in more bits, for others
     return _inserted(graph, value, users, lambda: training.add(graph, value, home, grid, bounds))
 

@@ -43,10 +43,10 @@ def watch(
     last = next((node for node in reversed(graph.graph.nodes) if node in shown), None)
     with modes_restored(graph):
         graph.eval()
+        run = Run(graph, weights, skipped)
         for inputs in calibration_inputs(task):
             if count == batches or last is None:
                 break
-            run = Run(graph, weights, skipped)
             values = arguments_of(graph, to_device(inputs, device))
             with naming_indices(graph, values):
                 for node, value in run.values(iter(values)):

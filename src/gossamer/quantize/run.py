@@ -57,19 +57,21 @@ class Run(torch.fx.Interpreter):
     """A graph in its present mode, with replacements.
 
     ``weights``: tensors by name that are read instead of the graph's. ``skipped``: quantizer nodes that pass their
-    value on.
+    value on. The graph's own weights, and what their transforms make of them, are read once.
     """
 
     def __init__(
         self, graph: Graph, weights: Mapping[str, Tensor] | None = None, skipped: Collection[Node] = ()
     ) -> None:
         super().__init__(graph)
-        self._weights, self._skipped = weights or {}, skipped
+        self._read: dict[str, Any] = dict(weights or {})
+        self._skipped = skipped
 
     def fetch_attr(self, target: str) -> Any:
         """A weight, replaced or the graph's own."""
-        found = self._weights.get(target)
-        return super().fetch_attr(target) if found is None else found
+        if target not in self._read:
+            self._read[target] = super().fetch_attr(target)
+        return self._read[target]
 
     def run_node(self, n: Node) -> Any:
         """One node."""
@@ -79,6 +81,7 @@ class Run(torch.fx.Interpreter):
 
     def values(self, inputs: Iterable[Tensor]) -> Iterator[tuple[Node, Any]]:
         """Every node with its value, in order, for inputs in the order of the signature; each is forgotten in time."""
+        self.env.clear()
         self.args_iter = iter(inputs)
         for node in self.graph.nodes:
             self.env[node] = value = self.run_node(node)
