@@ -60,11 +60,12 @@ class Sparse:
         }
 
 
-# Adam moves what surgery has removed by its step, however small the gradient: it comes back at random. So SGD there.
+# What surgery has removed trains on, though the loss does not see it: by Adam's steps, or without weight decay, it comes
+# back at random. So SGD with weight decay there.
 SPARSE = (
     Sparse("lenet-300-100", 8.0, "gradual", 15, AdamW(2e-3, weight_decay=0.02)),
     Sparse("lenet-300-100", 1.8, "gradual", 40, AdamW(2e-3, weight_decay=0.0)),
-    Sparse("lenet-300-100", 1.8, "surgery", 40, SGD(0.05)),
+    Sparse("lenet-300-100", 1.8, "surgery", 40, SGD(0.05, weight_decay=2e-3)),
     Sparse("lenet-5", 8.0, "gradual", 8, AdamW(2e-3, weight_decay=0.02), dropout=0.1),
     Sparse("lenet-5", 0.93, "gradual", 25, AdamW(3e-3, weight_decay=0.0)),
 )

@@ -26,7 +26,8 @@ from .masking import mask_of, masks_open, pruned_weights, put_masks, require_mas
 class Surgery(During):
     """Every ``every`` steps, until the share ``stop`` of the training, what is kept is decided anew; all weights train.
 
-    Weights that are removed keep their value and follow the gradient (equation 4), so that they may grow back. With t
+    Weights that are removed keep their value and follow the gradient (equation 4), so that they may grow back. Train
+    with SGD and weight decay: the loss does not feel them, and else they drift until they come back at random. With t
     the least score (magnitude) that ``prune`` would keep in a layer, a group below a = (1 - ``margin``) t goes, one
     above b = (1 + ``margin``) t comes (back), between them everything stays as it is (equation 3). The paper has t from
     a layer's mean and deviation; from a share, what is left is what was asked for: the amounts rise by ``ramp`` over
