@@ -60,8 +60,8 @@ class Sparse:
         }
 
 
-# What surgery has removed trains on, though the loss does not see it: by Adam's steps, or without weight decay, it comes
-# back at random. So SGD with weight decay there.
+# What surgery has removed trains on, though the loss does not see it: by Adam's steps, or without weight decay, it
+# comes back at random. So SGD with weight decay there.
 SPARSE = (
     Sparse("lenet-300-100", 8.0, "gradual", 15, AdamW(2e-3, weight_decay=0.02)),
     Sparse("lenet-300-100", 1.8, "gradual", 40, AdamW(2e-3, weight_decay=0.0)),
