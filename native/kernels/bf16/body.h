@@ -10,6 +10,7 @@ namespace {
 struct PairRight {
   const float* b;
   PairRight moved(int64_t pairs) const { return {b + pairs}; }
+  void follow(int64_t) const {}
   V at(int64_t p, int64_t width, int64_t column) const { return V::load(b + p * width + column); }
   static V multiply(V a, V b, V sum) { return multiply_pairs(a, b, sum); }
 };

@@ -56,10 +56,12 @@ inline void tile_finish(const V (&sum)[kRows][kVectors], float* c, int64_t c_str
 }
 
 // The right factor of a tile, panels of `width` columns: moved(...) skips elements, at(...) is the vector of row p
-// that begins at `column`; multiply(...) adds a product of elements.
+// that begins at `column`; multiply(...) adds a product of elements; tiles of many rows call follow(p), which may ask for
+// what comes next.
 struct DenseRight {
   const float* b;
   DenseRight moved(int64_t elements) const { return {b + elements}; }
+  void follow(int64_t) const {}
   V at(int64_t p, int64_t width, int64_t column) const { return V::load(b + p * width + column); }
   static V multiply(V a, V b, V sum) { return fma(a, b, sum); }
 };
@@ -78,6 +80,7 @@ void tile(int64_t k, const float* a, int64_t a_row, int64_t a_k, const Right& ri
   });
   const int64_t stride = kPackedRows ? 1 : a_row;
   const auto step = [&](auto s, int64_t p) __attribute__((always_inline)) {
+    if constexpr (kRows >= 4) right.follow(p);
     V vector[kVectors];
     unrolled<kVectors>([&](auto j) __attribute__((always_inline)) { vector[j] = right.at(p, kWidth, j * V::kLanes); });
     unrolled<kRows>([&](auto i) __attribute__((always_inline)) {

@@ -16,6 +16,7 @@ constexpr int64_t kMostAhead = 8192;  // floats
 struct StreamedRight {
   const float* b;
   int64_t ahead;
+  void follow(int64_t) const {}
   V at(int64_t p, int64_t width, int64_t column) const {
     if (column % 16 == 0) __builtin_prefetch(b + p * width + column + ahead, 0, 3);
     return V::load(b + p * width + column);
