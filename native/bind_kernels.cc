@@ -300,6 +300,7 @@ void bind_kernels(nb::module_& m) {
     for (const engine::Isa isa : engine::machine_isas()) names.emplace_back(engine::isa_name(isa));
     return names;
   });
+  m.def("processor_name", engine::processor_name);
   m.def("kernel_rows", [] {
     std::vector<std::pair<std::string, std::string>> rows;
     for (const engine::RowName& row : engine::kernel_rows()) rows.emplace_back(row.name, engine::isa_name(row.isa));

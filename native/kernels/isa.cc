@@ -44,6 +44,16 @@ std::string brand() {
   return {reinterpret_cast<const char*>(words), strnlen(reinterpret_cast<const char*>(words), sizeof words)};
 }
 
+// Virtual machines give a family of processors one name ("AMD EPYC"): what tells Zen 4 from Zen 5 is the signature.
+std::string signature() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return "";
+  const uint32_t base = (a >> 8) & 0xf;
+  const uint32_t family = base == 0xf ? base + ((a >> 20) & 0xff) : base;
+  const uint32_t model = ((a >> 4) & 0xf) | (base == 0xf || base == 6 ? ((a >> 16) & 0xf) << 4 : 0);
+  return " (family " + std::to_string(family) + ", model " + std::to_string(model) + ")";
+}
+
 bool detect_vbmi() {
   uint32_t a = 0, b = 0, c = 0, d = 0;
   return machine_isa() == Isa::avx512vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && bit(c, 1);
@@ -56,6 +66,7 @@ bool detect_bf16() {
 #else
 Isa detect() { return Isa::portable; }
 std::string brand() { return "unknown"; }
+std::string signature() { return ""; }
 bool detect_vbmi() { return false; }
 bool detect_bf16() { return false; }
 #endif
@@ -79,7 +90,7 @@ bool machine_multiplies_bf16() {
 
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
-std::string processor_name() { return brand(); }
+std::string processor_name() { return brand() + signature(); }
 
 std::optional<Isa> isa_from_name(std::string_view name) {
   for (int i = 0; i < 4; ++i) {

@@ -23,7 +23,7 @@ bool machine_multiplies_bf16();
 
 const char* isa_name(Isa isa);
 
-// What the processor calls itself; "unknown" where it does not.
+// What the processor calls itself ("unknown" where it does not), with its family and model.
 std::string processor_name();
 
 // "portable", "avx2", "avx512", "avx512vnni"; nothing for any other text.

@@ -26,6 +26,17 @@ def test_the_instruction_sets_are_those_that_linux_reports():
     assert _native.machine_isas() == ["portable", *(isa for isa, needed in NEEDS.items() if needed <= flags)]
 
 
+def test_the_processor_is_named_with_family_and_model_as_linux_reports_them():
+    """Virtual machines call several generations by one name; choices of kernels are kept by this one."""
+    if platform.machine() != "x86_64":
+        assert _native.processor_name() == "unknown"
+        return
+    with open("/proc/cpuinfo", encoding="ascii") as lines:
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    expected = f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
+    assert _native.processor_name() == expected
+
+
 def test_every_family_has_a_row_for_every_instruction_set():
     isas = [isa for isa in _native.machine_isas() if isa != "avx512vnni"]
     expected = {f"{family}/{isa}" for family in FAMILIES for isa in isas}

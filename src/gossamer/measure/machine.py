@@ -7,9 +7,9 @@ import platform
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
-from pathlib import Path
 
 import gossamer
+from gossamer._native import processor_name
 from gossamer.artifact import Operation, Port, Program
 from gossamer.measure.records import Machine
 
@@ -32,13 +32,9 @@ def machine() -> Machine:
 
 
 def cpu_model() -> str:
-    """The CPU's name as the operating system gives it; the architecture where it gives none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+    """What the CPU calls itself, with family and model; what Python knows of it where it has no name."""
+    name = processor_name()
+    return name if name != "unknown" else platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:
