@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "bench" / "out" / "engine"
 RESULTS = ROOT / "bench" / "results" / "engine.json"
 FOOTPRINT = ROOT / "bench" / "results" / "engine-footprint.json"
-PAGE = ROOT / "docs" / "results" / "engine.md"
+PAGES = ROOT / "docs" / "results"
 PASSES = 2
 FINER = (1, 2)  # rows that share a pattern, beside the usual four
 # Where a runtime would choose more than it is allowed: what it calls the instruction set. ONNX Runtime, LiteRT and
@@ -98,9 +98,7 @@ def main(  # noqa: PLR0913 (the options of the command line)
     skip: Annotated[bool, typer.Option(help="leave out what the results have already")] = False,
     cpu_time: Annotated[bool, typer.Option(help="of the processes, where others use the machine")] = False,
     begin: Annotated[bool, typer.Option(help="measure import and load first")] = True,
-    results: Annotated[
-        Path, typer.Option(help="where results are added; the page of other ones lies beside them")
-    ] = RESULTS,
+    results: Annotated[Path, typer.Option(help="where results are added; the page has their name")] = RESULTS,
 ) -> None:
     """Race, and write the page."""
     if begin:
@@ -119,8 +117,23 @@ def main(  # noqa: PLR0913 (the options of the command line)
         rows[workload.key] = result_of(workload, OUT, leave_out or (), cpu_time)
         print(summary(rows[workload.key]), flush=True)
         write_rows(rows, results)
-    beside = [footprint_section(json.loads(FOOTPRINT.read_text()))] if FOOTPRINT.exists() else []
-    write_page(list(rows.values()), PAGE if results == RESULTS else results.with_suffix(".md"), beside)
+    write_page(list(rows.values()), page_of(results), beside(results))
+
+
+def page_of(results: Path) -> Path:
+    """In the docs for results that are committed, beside the others."""
+    folder = PAGES if results.parent == RESULTS.parent else results.parent
+    return folder / f"{results.stem}.md"
+
+
+def beside(results: Path) -> list[str]:
+    """Sections beside the race's: import and load on this machine, and what was measured on others."""
+    if results != RESULTS:
+        return []
+    footprints = [footprint_section(json.loads(FOOTPRINT.read_text()))] if FOOTPRINT.exists() else []
+    others = sorted(path.stem for path in RESULTS.parent.glob(f"{RESULTS.stem}-*.json") if path != FOOTPRINT)
+    links = "\n".join(f"- [{name.removeprefix('engine-')}]({name}.md)" for name in others)
+    return [*footprints, *([f"## On other machines\n\n{links}"] if links else [])]
 
 
 def _default_peers() -> None:

@@ -1,4 +1,4 @@
-"""The page docs/results/engine.md and its plot, made from the results of the race."""
+"""The page docs/results/engine.md (of another machine: engine-NAME.md) and its plot, made from the race's results."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ TARGETS = (
 def write_page(rows: Sequence[Row], path: Path, beside: Sequence[str] = ()) -> None:
     """Write the page, with the sections ``beside`` the race's, and the plot next to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = [HEADING, targets_table({row["key"]: row for row in rows})]
-    plot = path.with_name("engine-sparsity.svg")
+    parts = [HEADING.format(results=f"{path.stem}.json"), targets_table({row["key"]: row for row in rows})]
+    plot = path.with_name(f"{path.stem}-sparsity.svg")
     if write_plot(rows, plot):
         parts += [f"## Speed against zeros and block shape\n\n{PLOT.format(plot=plot.name)}"]
     for title, chosen in sections(rows):
@@ -66,7 +66,7 @@ def write_page(rows: Sequence[Row], path: Path, beside: Sequence[str] = ()) -> N
 
 HEADING = """# The Engine against every CPU runtime that installs
 
-Written by `make bench-engine` from [engine.json](../../bench/results/engine.json). Weights are random, biases too;
+Written by `make bench-engine` from [{results}](../../bench/results/{results}). Weights are random, biases too;
 batch norms are folded; every shape is fixed. int8: ONNX Runtime and ours run one QDQ file (activations uint8, weights
 int8 per channel); every other runtime gets what its own quantizer makes of the float network (OpenVINO that of NNCF,
 and the QDQ file). Zeros: random blocks of 4 input channels of a tap, the pattern shared by the given number of output

