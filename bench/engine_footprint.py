@@ -73,5 +73,5 @@ def footprint_section(found: dict[str, Any]) -> str:
 
 A new process, compiled Python, {found["runs"]} times, median and quartiles: `import gossamer` {spread("import")}, \
 `Engine("{found["network"]}.goss")` ({found["file_bytes"]:,} bytes) {spread("load")}, together {spread("both")}; \
-`import numpy` before them {spread("numpy")}. Target: below 50 ms. Installed for running files: {whole:.1f} MB, of \
-which the native module is {found["native_bytes"] / 1e6:.1f} MB. Target: below 5 MB."""
+`import numpy` before them {spread("numpy")}. Target: below 50 ms. Installed for running files: {whole:.2f} MB, of \
+which the native module is {found["native_bytes"] / 1e6:.2f} MB. Target: below 5 MB."""
