@@ -191,8 +191,7 @@ class Pattern:
             lab, f"pattern-{self.name}-{seed}", [train], lab.baseline(subject, seed), lab.task(subject)
         )
         outcome = lab.outcome(subject, graph)
-        if seed == 0:
-            lab.keep(f"blocks/{self.name}", graph)
+        lab.keep(f"blocks/{self.name}", graph)
         return outcome
 
 
@@ -223,8 +222,7 @@ def dense_residual(lab: Lab, seed: int) -> dict[str, Any]:
     subject = SUBJECTS["residual"]
     graph = lab.baseline(subject, seed)
     outcome = lab.outcome(subject, graph)
-    if seed == 0:
-        lab.keep("blocks/dense", graph)
+    lab.keep("blocks/dense", graph)
     return outcome
 
 
@@ -275,7 +273,7 @@ class HalfTheMacs:
         dense = lab.baseline(subject, seed)
         outcome = lab.outcome(subject, graph) | {"dense": lab.error(subject, dense, "test")}
         outcome["dense_macs"] = cost(dense).macs
-        if seed == 0 and self.how == "fine-tuned":
+        if self.how == "fine-tuned":
             lab.keep(f"channels/{self.name}", graph)
             lab.keep("channels/dense", dense)
         return outcome

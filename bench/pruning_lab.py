@@ -177,10 +177,10 @@ class Lab:
         return 100 * wrong / len(examples)
 
     def keep(self, key: str, graph: Graph) -> None:
-        """Store a graph whose speed is to be measured, later and perhaps elsewhere."""
-        save_state(
-            self.folder / "graphs" / f"{key.replace('/', '~')}.state", {"graph": to_state(graph.cpu())}
-        )
+        """Store a graph whose speed is to be measured, later and perhaps elsewhere; one of the seeds is enough."""
+        path = self.folder / "graphs" / f"{key.replace('/', '~')}.state"
+        if not path.exists():
+            save_state(path, {"graph": to_state(graph.cpu())})
 
     @cached_property
     def kept_graphs(self) -> dict[str, Graph]:

@@ -31,6 +31,7 @@ from torch.utils import _pytree as pytree
 
 from gossamer.graph import Graph, original
 from gossamer.graph.modes import average_factor, choose, count_batch
+from gossamer.graph.shapes import computed
 from gossamer.quantize.activations import STATIC, quantizers
 
 _OF_MODES = (choose, count_batch, average_factor)  # they read training flags, and give numbers
@@ -130,7 +131,7 @@ class _Assembly:
         values = map_arg((args, kwargs), lambda n: n.meta["val"])
         made = self._nodes.call_function(target, args, kwargs)
         made.meta = {
-            "val": target(*values[0], **values[1]),
+            "val": computed(target, *values),
             "stack_trace": node.meta.get("stack_trace") or "",
         }
         return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from google.protobuf.message import DecodeError, EncodeError, Message  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto, checker
@@ -27,7 +29,7 @@ def check(model: ModelProto) -> None:
 
 def _require_text(message: Message) -> None:
     """Raise FormatError where a string is not UTF-8: protobuf would hand it out as bytes."""
-    for field, value in message.ListFields():
+    for field, value in _fields(message):
         if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
             continue
         for item in [value] if isinstance(value, (str, bytes, Message)) else value:
@@ -35,6 +37,18 @@ def _require_text(message: Message) -> None:
                 raise FormatError(f"not a valid ONNX model: {field.full_name} {item[:40]!r} is not UTF-8")
             if isinstance(item, Message):
                 _require_text(item)
+
+
+def _fields(message: Message) -> list[tuple[Any, Any]]:
+    """The message's fields with their values; of a tensor those with text, for listing it would copy its values."""
+    if not isinstance(message, TensorProto):
+        fields: list[tuple[Any, Any]] = message.ListFields()
+        return fields
+    described = message.DESCRIPTOR.fields_by_name
+    return [(described[name], getattr(message, name)) for name in _TEXTS_OF_A_TENSOR]
+
+
+_TEXTS_OF_A_TENSOR = ("name", "doc_string", "external_data", "metadata_props")
 
 
 def _without_values(model: ModelProto) -> ModelProto:

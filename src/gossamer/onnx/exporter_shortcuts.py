@@ -1,8 +1,9 @@
 """What ``torch.onnx.export`` need not do again: its table of operators, and decompositions where there are none.
 
 It makes the table anew in every call, parsing the source of five hundred functions, which takes longer than all else
-that is done to a small network; and it traces the program once more to decompose operators that have no form in ONNX,
-though most networks have none. A recipe exports after every pass. Both shortcuts end where torch is not as expected:
+that is done to a small network; it traces the program once more to decompose operators that have no form in ONNX, and
+again to convert arguments of different types to one, though most networks have neither. A recipe exports after every
+pass. The shortcuts end where torch is not as expected:
 then it works as it does by itself, more slowly and with the same result.
 """
 
@@ -48,6 +49,12 @@ def shortcuts() -> Iterator[None]:
             patches.enter_context(patch.object(_fx_passes, "decompose_with_registry", quick))
         else:
             _tell_slow()
+        convert: Any = getattr(_fx_passes, "insert_type_promotion_nodes", None)
+        if convert is not None:
+            quick = _where_types_differ(convert)
+            patches.enter_context(patch.object(_fx_passes, "insert_type_promotion_nodes", quick))
+        else:
+            _tell_slow()
         yield
 
 
@@ -86,6 +93,35 @@ def _where_needed(decompose: Any, known: Any) -> Callable[..., Any]:
         )
 
     return needed
+
+
+def _where_types_differ(convert: Any) -> Callable[..., Any]:
+    """``convert``, for programs with an operator that might convert its arguments."""
+
+    def needed(module: torch.fx.GraphModule) -> None:
+        if not all(map(_keeps_types, module.graph.nodes)) or sum(1 for _ in module.modules()) > 1:
+            convert(module)
+
+    return needed
+
+
+def _keeps_types(node: Node) -> bool:
+    """Whether no argument of the node can need another type: all are tensors of one floating type, or it is none of
+    torch's own operators, which alone convert, or it looks up a table.
+    """
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten" or target in _LOOK_UP:
+        return True
+    values = [source.meta.get("val") for source in node.all_input_nodes]
+    types = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+    return len(types) == 1 and types.pop().is_floating_point and not any(map(_is_complex, node.args))
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, complex)
+
+
+_LOOK_UP = {aten.embedding.default}
 
 
 # Assertions are taken out by the exporter afterwards.

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
-from gossamer.artifact.program import Program
+from gossamer.artifact.program import Port, Program
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, note, represent, source_line, transformed_weights
 from gossamer.quantize import is_quantizers, without_batch_norms
@@ -53,9 +53,9 @@ def lower(graph: Graph) -> Program:
     plain = _plain(own, weights)
     _refuse_projections(plain)
     with _quiet(), shortcuts():
-        model = _exported(plain)
-    program = _with_representations(_with_first_names(load(_bare(model)), graph.tied), weights)
-    program = _with_low_bits(simplify(program, values.ports(model.graph.value_info)))
+        program, known = _loaded(_exported(plain))
+    program = _with_representations(_with_first_names(program, graph.tied), weights, plain)
+    program = _with_low_bits(simplify(program, known))
     _check_all_there(program, weights, plain)
     owned = {
         name for name, _ in (*plain.named_parameters(), *plain.named_buffers()) if not is_quantizers(name)
@@ -73,8 +73,9 @@ def _plain(own: Graph, weights: Mapping[str, Weight]) -> Graph:
         del owner._modules["parametrizations"]
         owner.__class__ = parametrize.type_before_parametrizations(owner)
     for name in names:
-        shipped = torch.from_numpy(decode(weights[plain.tied.get(name, name)]).copy())
-        _owner(plain, name).register_parameter(name.rpartition(".")[2], nn.Parameter(shipped))
+        shipped = decode(weights[plain.tied.get(name, name)])
+        own_values = torch.from_numpy(shipped if shipped.flags.writeable else shipped.copy())
+        _owner(plain, name).register_parameter(name.rpartition(".")[2], nn.Parameter(own_values))
     _lay_out_attention(plain)
     return plain
 
@@ -158,19 +159,21 @@ def _refusal(error: Exception, plain: Graph) -> UnsupportedError:
     )
 
 
+def _loaded(model: ModelProto) -> tuple[Program, dict[str, Port]]:
+    """The Program of what the exporter gave, and what it says of tensors in between."""
+    return load(_bare(model)), values.ports(model.graph.value_info)
+
+
 def _bare(model: ModelProto) -> ModelProto:
-    """Without what the exporter says about itself, which would cost bytes and change no result."""
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    bare.ClearField("metadata_props")
-    bare.ClearField("producer_name")
-    bare.ClearField("producer_version")
-    graph = bare.graph
+    """``model``, changed: without what the exporter says about itself, which would cost bytes and change no result."""
+    for field in ("metadata_props", "producer_name", "producer_version"):
+        model.ClearField(field)
+    graph = model.graph
     graph.name = "gossamer"
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         item.ClearField("doc_string")
         item.ClearField("metadata_props")
-    return bare
+    return model
 
 
 def _with_first_names(program: Program, tied: Mapping[str, str]) -> Program:
@@ -184,13 +187,13 @@ def _with_first_names(program: Program, tied: Mapping[str, str]) -> Program:
     return replace(program, weights=weights, operations=tuple(operations))
 
 
-def _with_representations(program: Program, weights: Mapping[str, Weight]) -> Program:
-    """Initializers that the exporter took from transformed weights, in their representation again."""
+def _with_representations(program: Program, weights: Mapping[str, Weight], plain: Graph) -> Program:
+    """Initializers that the exporter took from the transformed weights in ``plain``, in their representation again."""
     found = {}
     for name, weight in weights.items():
         if name not in program.weights:
             continue  # a weight that the exporter dropped is told apart from a lost one at the end
-        if not equal(program.weights[name], Dense(decode(weight))):
+        if not equal(program.weights[name], Dense(plain.get_parameter(name).detach().numpy())):
             raise GraphError(f"weight {name!r} came out of the ONNX exporter with other values than went in")
         found[name] = weight
     return replace(program, weights={**program.weights, **found})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -57,28 +58,31 @@ class _Extremes(Observer):
 
     def __init__(self, momentum: float | None = None) -> None:
         self._momentum = momentum
-        self._bounds: Tensor | None = None
+        self._bounds: tuple[float, float] | None = None
 
     def add(self, x: Tensor) -> None:
         """See :class:`Observer`."""
         if not x.numel():
             return
-        new = torch.stack(affine.extremes(x)).double()
-        if not bool(new.isfinite().all()):
+        least, most = torch.stack(affine.extremes(x)).tolist()
+        if not (isfinite(least) and isfinite(most)):
             raise InputError("has elements that are infinite or not a number, of which there is no range")
         if self._bounds is None:
-            self._bounds = new
+            self._bounds = least, most
         elif self._momentum is None:
-            self._bounds = torch.stack(
-                [torch.minimum(self._bounds[0], new[0]), torch.maximum(self._bounds[1], new[1])]
-            )
+            self._bounds = min(self._bounds[0], least), max(self._bounds[1], most)
         else:
-            self._bounds = torch.lerp(new, self._bounds, self._momentum)
+            low, high = self._bounds
+            self._bounds = self._averaged(low, least), self._averaged(high, most)
+
+    def _averaged(self, before: float, new: float) -> float:
+        assert self._momentum is not None
+        return self._momentum * before + (1 - self._momentum) * new
 
     def bounds(self, grid: Grid) -> tuple[float, float]:
         """See :class:`Observer`."""
         del grid
-        return (0.0, 0.0) if self._bounds is None else (float(self._bounds[0]), float(self._bounds[1]))
+        return self._bounds or (0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 import torch.fx
 from torch import Tensor
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from gossamer.graph import Graph, Layer, layers, note, original, replace_transform, transforms
 from gossamer.graph.layers import operator_name
@@ -74,9 +75,15 @@ class Run(torch.fx.Interpreter):
         return self._read[target]
 
     def run_node(self, n: Node) -> Any:
-        """One node."""
+        """One node. (The interpreter's own way costs more than many a node on small batches.)"""
         if n in self._skipped:
             return self.env[n.all_input_nodes[0]]
+        if n.op == "call_function":
+            target: Any = _conv2d if n.target is torch.ops.aten.conv2d.default else n.target
+            args, kwargs = map_arg((n.args, n.kwargs), self.env.__getitem__)
+            return target(*args, **kwargs)
+        if n.op == "get_attr":
+            return self.fetch_attr(str(n.target))
         return super().run_node(n)
 
     def values(self, inputs: Iterable[Tensor]) -> Iterator[tuple[Node, Any]]:
@@ -93,6 +100,40 @@ class Run(torch.fx.Interpreter):
         """What the graph returns, as its output node has it."""
         *_, (_, result) = self.values(inputs)
         return result
+
+
+_ONE_DNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """aten.conv2d; on the CPU by oneDNN with the channels last, which is twice as fast as what torch takes for small
+    batches in one thread.
+    """
+    if torch.is_grad_enabled() or not _ONE_DNN or not _is_images(x) or weight.dtype != x.dtype:
+        plain: Tensor = torch.ops.aten.conv2d.default(x, weight, bias, stride, padding, dilation, groups)
+        return plain
+    images = x.contiguous(memory_format=torch.channels_last)
+    kernels = weight.contiguous(memory_format=torch.channels_last)
+    convolve: Any = torch.mkldnn_convolution  # known to the type checker with fewer arguments
+    result: Tensor = convolve(images, kernels, bias, _pair(padding), _pair(stride), _pair(dilation), groups)
+    return result
+
+
+def _is_images(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and x.ndim == 4 and x.numel() > 0
+
+
+def _pair(given: int | Sequence[int]) -> list[int]:
+    values = [given] if isinstance(given, int) else list(given)
+    return values * 2 if len(values) == 1 else values
 
 
 def quantizer_nodes(graph: Graph) -> dict[Node, Node]:

@@ -158,7 +158,7 @@ class FakeQuantize(WeightTransform):
         moved = FakeQuantize(**{k: _on_cpu(v) for k, v in self.arguments().items()})  # type: ignore[arg-type]
         scale, zero = moved.parameters_for(values)
         wide, shift = (self.rows.spread(part, values.shape) for part in (scale, zero))
-        ints = affine.steps(values, wide, shift, self.grid.low, self.grid.high) + shift
+        ints = affine.steps(values, wide, shift, self.grid.low, self.grid.high).add_(shift)
         dtype = np.int8 if self.grid.symmetric else np.uint8
         return Quantized(
             ints.numpy().astype(dtype),

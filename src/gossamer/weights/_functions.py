@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,8 +109,14 @@ def _same(a: object, b: object) -> bool:
     if isinstance(a, Weight) and isinstance(b, Weight):
         return equal(a, b)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(_bits(a), _bits(b))
     return a == b
+
+
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same memory as unsigned integers, in which each number has one form only."""
+    size = array.dtype.itemsize
+    return np.ascontiguousarray(array).reshape(-1).view(f"u{size}" if size in (1, 2, 4, 8) else "u1")
 
 
 def representation(weight: Weight) -> str:
