@@ -241,29 +241,35 @@ CHANNEL_CRITERIA: dict[str, Callable[[int], Criterion]] = {
 }
 
 
+FINE = 4  # channels
+
+
 @dataclass(frozen=True)
 class HalfTheMacs:
     """The residual network with half its multiply-accumulates, the same share of every group's channels removed.
 
     (Over all groups at once, small gradients leave hardly a channel of the last groups.) ``how``: "fine-tuned", or the
-    pruned architecture from new weights: "scratch-E", "scratch-B".
+    pruned architecture from new weights: "scratch-E", "scratch-B". ``round_to``: widths are multiples of it; 4 suits
+    kernels of bytes, 8 those of floats.
     """
 
     criterion: str
     how: str = "fine-tuned"
     epochs: int = 6
+    round_to: int = FINE
 
     @property
     def name(self) -> str:
         """In the results."""
-        return f"{self.criterion}, {self.how}"
+        widths = "" if self.round_to == FINE else f"widths of {self.round_to}, "
+        return f"{self.criterion}, {widths}{self.how}"
 
     def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
         """Start from the baseline."""
         subject = SUBJECTS["residual"]
         dense, task = lab.baseline(subject, seed), lab.task(subject)
         by = CHANNEL_CRITERIA[self.criterion](seed)
-        prune = Prune(0.5, Channels(round_to=4), by, Budget(Macs(), Uniform()), least=0.1)
+        prune = Prune(0.5, Channels(round_to=self.round_to), by, Budget(Macs(), Uniform()), least=0.1)
         last = {
             "fine-tuned": fine_tuning(lab, self.epochs, 2e-3, 0.02, seed),
             "scratch-E": Scratch(lab.short(subject.training(seed)), seed=1000 + seed),
@@ -283,6 +289,7 @@ def comparisons(seed: int) -> list[Job]:
     """Side by side: channels, criteria, allocations, blocks."""
     halves = [HalfTheMacs("Taylor 1", how) for how in ("fine-tuned", "scratch-E", "scratch-B")]
     halves += [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA if criterion != "Taylor 1"]
+    halves += [HalfTheMacs("Taylor 1", round_to=8)]
     found = [Job("channels", half.name, seed, half, ("residual",)) for half in halves]
     for subject in ("lenet-5", "residual"):
         shots = [OneShot(subject, criterion) for criterion in CRITERIA]

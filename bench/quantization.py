@@ -219,7 +219,7 @@ def clock(graph: Graph, calib: Sequence[Tensor]) -> dict[str, float]:
 MINILM: dict[str, Sequence[Pass]] = {
     "W8A8": [Quantize()],
     "W8A8, MSE": [Quantize(ranges=MSE())],
-    "W8A8, SmoothQuant": [SmoothQuant(), Quantize()],
+    "W8A8, SmoothQuant": [SmoothQuant(0.85, multiply=True), Quantize()],
     "W8A8 and attention": [Quantize(attention=True)],
     "W4, groups of 32": [Quantize(weights=Int(4, PerGroup(32)), activations=None)],
     "W4, groups of 32, MSE": [Quantize(weights=Int(4, PerGroup(32)), weight_ranges=MSE(), activations=None)],

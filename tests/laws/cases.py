@@ -99,6 +99,7 @@ PASSES = {
     "FoldBatchNorm": FoldBatchNorm(),
     "EqualizeLayers": EqualizeLayers(),
     "SmoothQuant": SmoothQuant(alpha=0.7),
+    "SmoothQuant everywhere": SmoothQuant(alpha=0.8, multiply=True),
     "CorrectBias": CorrectBias(),
     "ReestimateBatchNorm": ReestimateBatchNorm(),
     "FreezeBatchNorm": FreezeBatchNorm(),

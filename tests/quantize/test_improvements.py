@@ -14,6 +14,7 @@ from quantized_networks import trained
 from torch import nn
 
 import gossamer as gs
+from gossamer import artifact
 from gossamer.errors import RecipeError
 from gossamer.graph import check, layers, original, record
 from gossamer.measure.resources import LayerLatency
@@ -168,6 +169,39 @@ def test_smoothquant_moves_outliers_into_weights():
     smooth = SmoothQuant()(graph, task)
     assert error(graph, smooth, x) < 1e-9
     assert error(graph, Quantize()(smooth, task), x) < 0.5 * error(graph, Quantize()(graph, task), x)
+
+
+class PostNorm(nn.Module):
+    """A norm that a residual sum reads too, as in BERT, and a second layer behind an activation."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.a, self.b = nn.LayerNorm(32), nn.Linear(32, 64), nn.Linear(64, 32)
+        with torch.no_grad():
+            self.norm.weight[:3] *= 50
+            self.a.weight[:, :3] /= 50
+
+    def forward(self, x):
+        x = self.norm(x)
+        return x + self.b(torch.nn.functional.gelu(self.a(x)))
+
+
+def test_smoothquant_multiplies_where_no_norm_can_take_it(tmp_path):
+    torch.manual_seed(0)
+    calib = [torch.randn(4, 16, 32) for _ in range(2)]
+    graph, task, x = gs.trace(PostNorm().eval(), calib[0]), gs.Task(calib=calib), torch.randn(32, 16, 32)
+    with record() as notes:
+        SmoothQuant()(graph, task)
+    assert any("multiply=True" in note.message for note in notes)
+    smooth = SmoothQuant(multiply=True, alpha=0.8)(graph, task)
+    assert error(graph, smooth, x) < 1e-9
+    quantized = Quantize()(smooth, task)
+    rest = error(graph, quantized, x)
+    assert rest < 0.5 * error(graph, Quantize()(graph, task), x)
+    path = tmp_path / "net.goss"
+    artifact.write(lower(quantized), path)
+    with torch.no_grad():
+        np.testing.assert_allclose(gs.Engine(path)(x.numpy()), quantized(x), rtol=1e-3, atol=2e-2)
 
 
 def test_scales_of_groups_are_finer_than_those_of_channels(tmp_path):

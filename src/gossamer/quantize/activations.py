@@ -73,8 +73,8 @@ class Tracked(Training):
         numbers = _numbers(graph, home, grid, bounds)
         device = device_of(graph)
         for name, bound in zip(("lower", "upper"), bounds, strict=True):
-            numbers.append(_hold(graph, home, name, torch.tensor(bound, device=device)))
-        numbers.append(_hold(graph, home, "seen", torch.zeros((), dtype=torch.int64, device=device)))
+            numbers.append(keep_tensor(graph, home, name, torch.tensor(bound, device=device)))
+        numbers.append(keep_tensor(graph, home, "seen", torch.zeros((), dtype=torch.int64, device=device)))
         training = graph.graph.create_node("get_attr", f"{home}.training")
         settings = (grid.low, grid.high, grid.symmetric, self.momentum, self.delay)
         return graph.graph.call_function(affine.track, (value, *numbers, training, *settings))
@@ -184,10 +184,10 @@ def _numbers(
     lower, upper = torch.tensor(bounds, device=device_of(graph)).float()
     scale, zero = affine.parameters(lower, upper, grid.low, grid.high, grid.symmetric)
     held = nn.Parameter(scale) if learned else scale
-    return [_hold(graph, home, "scale", held), _hold(graph, home, "zero_point", zero)]
+    return [keep_tensor(graph, home, "scale", held), keep_tensor(graph, home, "zero_point", zero)]
 
 
-def _hold(graph: Graph, home: str, name: str, tensor: Tensor) -> Node:
+def keep_tensor(graph: Graph, home: str, name: str, tensor: Tensor) -> Node:
     """Keep ``tensor`` as ``home.name``; the node that reads it."""
     owner: nn.Module = graph
     for part in home.split("."):
