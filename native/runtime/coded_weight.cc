@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "runtime/scales.h"
 
@@ -80,6 +81,49 @@ float sparse_value(const SparseWeight& w, size_t i) {
   return w.values[w.code_bytes == 1 ? reinterpret_cast<const uint8_t*>(codes)[i] : reinterpret_cast<const uint16_t*>(codes)[i]];
 }
 
+// Elements in a row whose scales lie `step` apart, the first of them number `number`.
+struct Stretch {
+  int64_t length, number, step;
+};
+
+Stretch stretch_at(const CodedWeight& w, int64_t element) {
+  const ScaleLayout& l = w.layout;
+  if (w.scales.size() <= 1 && w.zeros.size() <= 1) return {std::numeric_limits<int64_t>::max(), 0, 0};
+  const int64_t row = element / l.inner % l.n, column = element % l.inner;
+  if (l.scale_inner != 0) return {l.inner - column, l.number(element), l.scale_inner};
+  const int64_t end = std::min(l.n, (row / l.block + 1) * l.block);
+  return {(end - row) * l.inner - column, l.number(element), 0};
+}
+
+// Centroids, or codes as numbers.
+void decode_codes(const CodedWeight& w, int64_t first, int64_t count, float* out) {
+  if (w.centroids.empty() && w.codes.bits == 8) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(w.codes.words.get()) + first;
+    for (int64_t i = 0; i < count; ++i) out[i] = bytes[i];
+    return;
+  }
+  const auto* words = reinterpret_cast<const uint32_t*>(w.codes.words.get());
+  const int64_t per_word = 32 / w.codes.bits, mask = (int64_t{1} << w.codes.bits) - 1;
+  for (int64_t i = 0; i < count;) {
+    const int64_t start = (first + i) % per_word, end = std::min(count, i + per_word - start);
+    for (uint32_t word = words[(first + i) / per_word] >> start * w.codes.bits; i < end; ++i, word >>= w.codes.bits) {
+      const int64_t code = word & mask;
+      out[i] = w.centroids.empty() ? static_cast<float>(code) : w.centroids[static_cast<size_t>(code)];
+    }
+  }
+}
+
+void scale_by(const CodedWeight& w, const Stretch& stretch, int64_t count, float* out) {
+  if (w.centroids.empty() && !w.zeros.empty()) {
+    const uint8_t* zeros = w.zeros.data() + (w.zeros.size() == 1 ? 0 : stretch.number);
+    const int64_t step = w.zeros.size() == 1 ? 0 : stretch.step;
+    for (int64_t i = 0; i < count; ++i) out[i] -= zeros[i * step];
+  }
+  if (w.scales.empty()) return;
+  const float* scales = w.scales.data() + stretch.number;
+  for (int64_t i = 0; i < count; ++i) out[i] *= scales[i * stretch.step];
+}
+
 void decode_sparse(const SparseWeight& w, int64_t first, int64_t count, float* out) {
   std::fill_n(out, count, 0.0f);
   const auto begin = std::lower_bound(w.positions.begin(), w.positions.end(), first);
@@ -150,10 +194,12 @@ int64_t compressed_bytes(const Constant& constant) {
 
 void decode_range(const Constant& constant, int64_t first, int64_t count, float* out) {
   if (const auto* w = std::get_if<CodedWeight>(&constant.compressed)) {
-    for (int64_t i = 0; i < count; ++i) {
-      const uint32_t code = w->codes.at(first + i);
-      const float base = w->centroids.empty() ? static_cast<float>(static_cast<int>(code) - zero_at(*w, first + i)) : w->centroids[code];
-      out[i] = base * scale_at(*w, first + i);
+    for (int64_t done = 0; done < count;) {
+      const Stretch stretch = stretch_at(*w, first + done);
+      const int64_t length = std::min(stretch.length, count - done);
+      decode_codes(*w, first + done, length, out + done);
+      scale_by(*w, stretch, length, out + done);
+      done += length;
     }
   } else if (const auto* sparse = std::get_if<SparseWeight>(&constant.compressed)) {
     decode_sparse(*sparse, first, count, out);
