@@ -26,9 +26,7 @@ inline V exponential(V x) {
   x = min_or_b(V::broadcast(89.0f), max_or_b(V::broadcast(-104.0f), x));  // to inf and 0; NaN stays
   V n;
   const V r = split(x, n);
-  const V half = round(n * V::broadcast(0.5f));  // 2^n in two factors, so that neither leaves the exponent's range
-  const V p = small_expm1(r) + V::broadcast(1.0f);
-  return p * power_of_two(half) * power_of_two(n - half);
+  return scale_binary(small_expm1(r) + V::broadcast(1.0f), n);
 }
 
 // e^x - 1 for -60 <= x <= 60.

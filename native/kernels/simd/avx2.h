@@ -102,6 +102,11 @@ inline V power_of_two(V n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
 }
+// p 2^n for whole n: in two factors, so that neither leaves the exponent's range.
+inline V scale_binary(V p, V n) {
+  const V half = round(n * V::broadcast(0.5f));
+  return p * power_of_two(half) * power_of_two(n - half);
+}
 
 inline void transpose(V (&rows)[8]) {
   __m256 four[2][4];  // [rows 4g .. 4g + 3][column j of each 128 bits]

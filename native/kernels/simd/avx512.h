@@ -91,6 +91,8 @@ inline V power_of_two(V n) {
   const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
 }
+// p 2^n for whole n: rounded once, also where it under- or overflows.
+inline V scale_binary(V p, V n) { return {_mm512_scalef_ps(p.v, n.v)}; }
 
 // 128 bits at a time: columns 4L .. 4L + 3 of four rows, then those of all rows side by side.
 inline void transpose(V (&rows)[16]) {

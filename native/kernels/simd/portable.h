@@ -123,6 +123,11 @@ inline V power_of_two(V n) {
   bits.i = (exponent + 127) << 23;
   return {bits.f};
 }
+// p 2^n for whole n: in two factors, so that neither leaves the exponent's range.
+inline V scale_binary(V p, V n) {
+  const V half = round(n * V::broadcast(0.5f));
+  return p * power_of_two(half) * power_of_two(n - half);
+}
 
 // kLanes vectors as the rows of a matrix, to its columns.
 inline void transpose(V (&rows)[4]) {
