@@ -434,6 +434,18 @@ def test_an_onnx_file_is_quantized_without_code(gossamer, tmp_path, monkeypatch)
     assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
     code, _, err = gossamer(*command[:2], "--calib", "net.onnx", *command[4:])
     assert code == 1 and "not an .npz file" in err
+    np.savez("images.npz", image=images[:, :, :9])
+    code, _, err = gossamer(*command)
+    assert code == 1 and "'image' is (40, 3, 9, 12); the network takes (examples, 3, 12, 12)" in err
+    np.savez("images.npz", image=np.where(np.arange(40)[:, None, None, None] == 7, np.nan, images))
+    code, _, err = gossamer(*command)
+    assert code == 1 and "not a number (NaN) in example 7" in err
+
+
+def test_the_module_is_the_command_line():
+    for arguments, code in ((["--version"], 0), (["compress"], 2)):
+        done = subprocess.run([sys.executable, "-m", "gossamer", *arguments], capture_output=True, check=False)
+        assert done.returncode == code, done.stderr
 
 
 def test_an_onnx_file_takes_ids_of_another_width(tmp_path):

@@ -14,6 +14,7 @@ from gossamer.errors import InputError, SaveError
 
 if TYPE_CHECKING:
     from gossamer.artifact import Program
+    from gossamer.artifact.program import Port
     from gossamer.graph import Graph
     from gossamer.result import Result
 
@@ -36,7 +37,7 @@ def run_compress(
         if calib is None:
             raise InputError(f"{model}: an ONNX file needs inputs to calibrate on: --calib inputs.npz")
         program = load(model)
-        batches = calibration_batches(calib, [port.name for port in program.inputs])
+        batches = calibration_batches(calib, program.inputs)
         first = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
         graph = to_graph(program, first)
         batches = [_converted(graph, batch) for batch in batches]
@@ -57,10 +58,10 @@ def _converted(graph: Graph, batch: Any) -> Any:
     return tuple(item.converted(x) for item, x in zip(graph.signature, batch, strict=True))
 
 
-def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[Any]:
+def calibration_batches(file: Path | None, inputs: Sequence[Port] | None) -> list[Any]:
     """Batches of the arrays in an ``.npz`` (or ``.npy``) file, whose first dimension counts the examples.
 
-    ``names``: the network's inputs, in order. None: batches of several arrays are dicts by their names, or tuples where
+    ``inputs``: the network's, in order. None: batches of several arrays are dicts by their names, or tuples where
     NumPy named them ("arr_0"). A single array may have any name. Raises InputError.
     """
     import numpy as np
@@ -71,8 +72,8 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
         arrays = dict(held) if hasattr(held, "files") else {"": held}
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not an .npz file of arrays: {error}") from error
-    by_name = names is None and not all(name.startswith("arr_") for name in arrays)
-    names = names if names is not None else list(arrays)
+    by_name = inputs is None and not all(name.startswith("arr_") for name in arrays)
+    names = [port.name for port in inputs] if inputs is not None else list(arrays)
     if len(names) != len(arrays) or (len(names) > 1 and set(names) != set(arrays)):
         raise InputError(f"{file} has the arrays {sorted(arrays)}; the network takes {list(names)}")
     ordered = [arrays[name] for name in names] if len(names) > 1 else list(arrays.values())
@@ -86,12 +87,29 @@ def calibration_batches(file: Path | None, names: Sequence[str] | None) -> list[
             raise InputError(
                 f"{file}: {name or 'the array'} holds {array.dtype}, no numbers that networks take"
             )
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            example = int(np.argwhere(np.isnan(array))[0][0])
+            raise InputError(
+                f"{file}: {name or 'the array'} is not a number (NaN) in example {example}: leave it out"
+            )
+    for port, array in zip(inputs or (), ordered, strict=False):
+        _require_shape(file, port, array.shape)
     native = [np.ascontiguousarray(array, array.dtype.newbyteorder("=")) for array in ordered]
     tensors = [torch.from_numpy(array) for array in native]
     parts = zip(*(torch.split(tensor, _CALIBRATION_BATCH) for tensor in tensors), strict=True)
     if len(tensors) == 1:
         return [batch for (batch,) in parts]
     return [dict(zip(names, batch, strict=True)) if by_name else batch for batch in parts]
+
+
+def _require_shape(file: Path | None, port: Port, given: tuple[int, ...]) -> None:
+    """Raise InputError for examples that the network does not take; its own batch size does not matter."""
+    if port.shape is None:
+        return
+    fixed = zip(port.shape[1:], given[1:], strict=False)
+    if len(given) != len(port.shape) or any(isinstance(size, int) and size != got for size, got in fixed):
+        wanted = ", ".join(str(size) for size in ("examples", *port.shape[1:]))
+        raise InputError(f"{file}: input {port.name!r} is {given}; the network takes ({wanted})")
 
 
 def check_writable(*paths: Path | None) -> None:
