@@ -444,7 +444,9 @@ def test_an_onnx_file_is_quantized_without_code(gossamer, tmp_path, monkeypatch)
 
 def test_the_module_is_the_command_line():
     for arguments, code in ((["--version"], 0), (["compress"], 2)):
-        done = subprocess.run([sys.executable, "-m", "gossamer", *arguments], capture_output=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "gossamer", *arguments], capture_output=True, check=False
+        )
         assert done.returncode == code, done.stderr
 
 

@@ -133,7 +133,9 @@ class _Importer:
                 raise FormatError(f"{where}: an attribute is there twice")
             inputs, outputs = tuple(node.input), tuple(node.output)
             domain = _domain(node.domain)
-            yield microsoft.standard(Operation(node.op_type, inputs, outputs, attributes, node.name, domain))
+            yield from microsoft.standard(
+                Operation(node.op_type, inputs, outputs, attributes, node.name, domain)
+            )
 
     def _constant(self, node: NodeProto) -> Weight:
         where = support.place(node)

@@ -124,7 +124,7 @@ class _Reader:
         self.functions = list(functions)
         weights = self.weights(graph)
         written_out = inlined(self.operations(graph.messages(1, "a node")), functions)
-        operations = list(map(microsoft.standard, written_out))
+        operations = [each for operation in written_out for each in microsoft.standard(operation)]
         return weights, self.without_constants(operations, weights)
 
     def subgraph(self, graph: Message) -> Subgraph:
