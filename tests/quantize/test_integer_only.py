@@ -205,6 +205,18 @@ class Recurrent(nn.Module):
         return self.cell(self.first(x))[0]
 
 
+class Rotated(nn.Module):
+    """Each position and each channel with a factor of its own, as rotary embeddings have."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 8)
+        self.register_buffer("factors", torch.rand(3, 8) + 0.5)
+
+    def forward(self, x):
+        return self.fc(x) * self.factors
+
+
 class Grows(nn.Module):
     def __init__(self):
         super().__init__()
@@ -230,6 +242,7 @@ class Positions(nn.Module):
         (Positions(), torch.randn(2, 4), "to of .*: floats that the network makes of integers"),
         (Recurrent(), torch.randn(2, 3, 4), "lstm of cell"),
         (Grows(), images(0, 2), "upsample_bilinear2d"),
+        (Rotated(), torch.randn(2, 3, 4), r"mul of .*: a constant of shape \(3, 8\)"),
     ],
 )
 def test_what_has_no_integers_is_named_before_anything_runs(model, x, named):

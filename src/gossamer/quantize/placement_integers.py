@@ -115,12 +115,19 @@ class _Everywhere:
             return self._no_product(node, name)
         if name in _SUMS and name in ("div", "rsub") and len(self._float_inputs(node)) > 1:
             return "a quotient of two values has no integer form"
+        if name in ("mul", "div") and (shape := self._mixed_factors(node)):
+            return f"a constant of shape {shape} has no integer form: one factor, or one for each channel, is due"
         if name in MEANS and name.startswith("adaptive") and any(s != 1 for s in self.values[node].shape[2:]):
             return "adaptive pooling to more than one element has no integer form"
         known = (
             _TABLES | CLAMPS | POOLS | MEANS | _SOFTMAX | _NORMS | _HANDS_ON | _SUMS | {"gelu", "batch_norm"}
         )
         return "" if name in known or not name else "no integer form"
+
+    def _mixed_factors(self, node: Node) -> tuple[int, ...]:
+        """The shape of a constant factor that differs along more than one dimension; else empty."""
+        shapes = [tuple(self.values[n].shape) for n in node.all_input_nodes if n in self._constant]
+        return next((shape for shape in shapes if sum(size > 1 for size in shape) > 1), ())
 
     def _no_product(self, node: Node, name: str) -> str:
         if node in self.layers:
