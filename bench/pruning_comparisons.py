@@ -242,6 +242,7 @@ CHANNEL_CRITERIA: dict[str, Callable[[int], Criterion]] = {
 
 
 FINE = 4  # channels
+SHORT = 6  # epochs
 
 
 @dataclass(frozen=True)
@@ -255,14 +256,15 @@ class HalfTheMacs:
 
     criterion: str
     how: str = "fine-tuned"
-    epochs: int = 6
+    epochs: int = SHORT
     round_to: int = FINE
 
     @property
     def name(self) -> str:
         """In the results."""
         widths = "" if self.round_to == FINE else f"widths of {self.round_to}, "
-        return f"{self.criterion}, {widths}{self.how}"
+        longer = "" if self.epochs == SHORT else f" for {self.epochs} epochs"
+        return f"{self.criterion}, {widths}{self.how}{longer}"
 
     def __call__(self, lab: Lab, seed: int) -> dict[str, Any]:
         """Start from the baseline."""
@@ -289,7 +291,7 @@ def comparisons(seed: int) -> list[Job]:
     """Side by side: channels, criteria, allocations, blocks."""
     halves = [HalfTheMacs("Taylor 1", how) for how in ("fine-tuned", "scratch-E", "scratch-B")]
     halves += [HalfTheMacs(criterion) for criterion in CHANNEL_CRITERIA if criterion != "Taylor 1"]
-    halves += [HalfTheMacs("Taylor 1", round_to=8)]
+    halves += [HalfTheMacs("Taylor 1", epochs=epochs, round_to=8) for epochs in (SHORT, 16)]
     found = [Job("channels", half.name, seed, half, ("residual",)) for half in halves]
     for subject in ("lenet-5", "residual"):
         shots = [OneShot(subject, criterion) for criterion in CRITERIA]
