@@ -96,11 +96,12 @@ class AtInitialization:
         return lab.outcome(subject, graph)
 
 
-# LeNet-5 with the paper's optimizer: 0.2 to 0.4 points better than Adam at 99 %.
+# LeNet-5 with the paper's optimizer: 0.2 to 0.4 points better than Adam at 99 %. The 4,300 weights left there still
+# overfit (0.15 % training error after 30 epochs on unshifted images), so images are shifted, for longer.
 SNIPS = (
     AtInitialization("lenet-300-100", 95, 120, AdamW(4e-3, weight_decay=0.0), 1),
     AtInitialization("lenet-5", 98, 30, SGD(0.1, weight_decay=5e-4), 1),
-    AtInitialization("lenet-5", 99, 30, SGD(0.1, weight_decay=5e-4), 0),
+    AtInitialization("lenet-5", 99, 45, SGD(0.1, weight_decay=2e-4), 1),
 )
 
 
