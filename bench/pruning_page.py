@@ -224,6 +224,7 @@ Magnitude, one threshold, removed within three epochs; the stem and the last lay
 outputs of b neighbouring inputs; *1x4 over r*: the Engine's cell of bytes, shared by r outputs.
 
 {table(columns, lines)}"""
+    text += timed_on(rows)
     if timed:
         plots.error_and_latency(rows, folder / "pruning-blocks.svg")
         text += "\n\n![Error against the Engine's latency](pruning-blocks.svg)"
@@ -254,14 +255,22 @@ def channels_section(rows: Rows, folder: Path) -> str:
     columns = ["criterion", "MACs left", "test error", "points lost"]
     columns += ["Engine: times as fast", "in int8", "target"]
     dense = spread(next(iter(rows.values())), "dense")
-    return f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
+    text = f"""## Channels: a residual CNN on Fashion-MNIST with half its MACs
 
 The same share of every group's channels is removed from the graph, within a budget of multiply-accumulates; then six
-epochs of fine-tuning. Dense: {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor found, from new
-weights, for as many epochs and for as much arithmetic as the dense network had (Liu et al. 2019). Target: at most
+epochs of fine-tuning, or as many as told. Dense: {dense}. *scratch-E* and *scratch-B*: the architecture that Taylor
+found, from new weights, for as many epochs and for as much arithmetic as the dense network had (Liu et al. 2019).
+*Widths of 8*: multiples of 8, else of 4. Target: at most
 {POINTS_LOST} points lost, and more than {TIMES_AS_FAST} times as fast.
 
 {table(columns, lines)}"""
+    return text + timed_on(rows)
+
+
+def timed_on(rows: Rows) -> str:
+    """The machines that latencies are of, as a line below a table."""
+    found = dict.fromkeys(row["timed_on"] for seeds in rows.values() for row in seeds if "timed_on" in row)
+    return f"\n\nLatencies: one thread, {'; '.join(found)}." if found else ""
 
 
 def heads_section(rows: Rows, folder: Path) -> str:

@@ -19,7 +19,7 @@ import gossamer as gs
 from gossamer import artifact
 from gossamer import onnx as gossamer_onnx
 from gossamer.graph import Graph
-from gossamer.measure import Gossamer, Runner, race, speedup
+from gossamer.measure import Gossamer, Runner, machine, race, speedup
 from gossamer.quantize import Quantize
 
 AT_A_TIME = 6  # networks in a race, beside the dense one
@@ -27,8 +27,11 @@ CALIBRATION = 4  # batches of 64 images
 Array = npt.NDArray[np.float32]
 
 
-def measured(lab: Lab, dense: str, cpu_time: bool = False) -> Iterator[tuple[str, dict[str, float]]]:
-    """By key of a kept graph: milliseconds and how many times as fast as ``dense``, in float32 and in int8."""
+def measured(lab: Lab, dense: str, cpu_time: bool = False) -> Iterator[tuple[str, dict[str, float | str]]]:
+    """By key of a kept graph: milliseconds and how many times as fast as ``dense``, in float32 and in int8; and where
+    that was.
+    """
+    here = machine()
     graphs = {
         key: graph for key, graph in lab.kept_graphs.items() if key.split("/")[0] == dense.split("/")[0]
     }
@@ -37,7 +40,11 @@ def measured(lab: Lab, dense: str, cpu_time: bool = False) -> Iterator[tuple[str
         for precision, prefix in (("fp32", ""), ("int8", "int8_")):
             paths = {k: write(g, Path(folder), k, precision, images) for k, g in graphs.items()}
             for key, (milliseconds, ratio) in raced(paths, dense, images[:1].numpy(), cpu_time):
-                yield key, {f"{prefix}milliseconds": milliseconds, f"{prefix}speedup": ratio}
+                times: dict[str, float | str] = {
+                    f"{prefix}milliseconds": milliseconds,
+                    f"{prefix}speedup": ratio,
+                }
+                yield key, times | {"timed_on": f"{here.cpu}, {here.instruction_set}"}
 
 
 def write(graph: Graph, folder: Path, key: str, precision: str, images: Tensor) -> Path:
