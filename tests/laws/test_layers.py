@@ -29,7 +29,7 @@ OPEN_ROW = {
     "_nested",
 }  # these may see each other; passes may not see other passes
 SERVING = [["artifact"], ["engine"]]
-ABOVE = [["onnx"], ["measure"], ["report"], ["result"], ["cli"]]
+ABOVE = [["onnx"], ["measure"], ["report"], ["result"], ["cli"], ["__main__"]]
 FREE = ["datasets", "networks"]  # data and reference networks: torch, numpy and errors alone
 SERVING_MAY_IMPORT = {"numpy", "gossamer"} | set(sys.stdlib_module_names)
 
