@@ -26,6 +26,7 @@ inline I marked(V x, V limit, I bit) { return {_mm256_and_si256(_mm256_castps_si
 }  // namespace
 
 #include "kernels/xnor/body.h"
+#include "kernels/xnor/signs.h"
 
 void gossamer::xnor_avx2(const XnorArgs& args) { xnor_product(args); }
 void gossamer::sign_row_avx2(const SignRowArgs& args) { sign_row(args); }

@@ -21,6 +21,7 @@ inline I widened(I counts) {
 }  // namespace
 
 #include "kernels/xnor/body.h"
+#include "kernels/xnor/signs.h"
 
 void gossamer::xnor_avx512(const XnorArgs& args) { xnor_product(args); }
 void gossamer::sign_row_avx512(const SignRowArgs& args) { sign_row(args); }

@@ -1,7 +1,6 @@
-// The product and the packing of signs. Included once per instruction set, after simd/*_int.h, with kTile defined, and
+// The product of words of signs. Included once per instruction set, after simd/*_int.h, with kTile defined, and
 //   Words: a vector of words;  differing(a, b), differing(a, b, mask)
 //   Counts: kMostSteps times counted(counts, words) adds the bits of each word; widened(counts): as 32-bit integers
-//   signs_of(x, limit): the bits of a vector, the first lane's lowest;  marked(x, limit, bit): bit in each lane that has it
 #pragma once
 
 #include "kernels/xnor/xnor.h"
@@ -84,36 +83,6 @@ void xnor_product(const gossamer::XnorArgs& g) {
       const int64_t row = tile * height, rows = g.m - row < height ? g.m - row : height;
       (g.mask ? masked.of : plain.of)[rows](g, row, panel);
     }
-  }
-}
-
-void sign_row(const gossamer::SignRowArgs& a) {
-  const V limit = V::broadcast(a.limit);
-  for (int64_t begin = 0; begin < a.count; begin += 32) {
-    uint32_t word = 0;
-    for (int lane = 0; lane < 32 && begin + lane < a.count; lane += V::kLanes) {
-      const float* x = a.x + begin + lane;
-      const int64_t left = a.count - begin - lane;
-      if (left >= V::kLanes) word |= signs_of(V::load(x), limit) << lane;
-      else word |= (signs_of(V::load(x, static_cast<int>(left)), limit) & ((1u << left) - 1u)) << lane;
-    }
-    a.to[begin / 32] = static_cast<int32_t>(word);
-  }
-}
-
-void sign_planes(const gossamer::SignPlanesArgs& a) {
-  const V limit = V::broadcast(a.limit);
-  for (int64_t p = 0; p < a.pixels; p += V::kLanes) {
-    const int64_t left = a.pixels - p;
-    const int lanes = static_cast<int>(left < V::kLanes ? left : V::kLanes);
-    I word = I::zero();
-    for (int64_t c = 0; c < a.channels; ++c) {
-      const float* x = a.x + c * a.stride + p;
-      const I bit = I::broadcast(static_cast<int32_t>(1u << c));
-      word = word + marked(lanes == V::kLanes ? V::load(x) : V::load(x, lanes), limit, bit);
-    }
-    if (lanes == V::kLanes) word.store(a.to + p);
-    else word.store(a.to + p, lanes);
   }
 }
 

@@ -27,6 +27,7 @@ inline I marked(V x, V limit, I bit) { return {(x.v >= limit.v) & bit.v}; }
 }  // namespace
 
 #include "kernels/xnor/body.h"
+#include "kernels/xnor/signs.h"
 
 void gossamer::xnor_portable(const XnorArgs& args) { xnor_product(args); }
 void gossamer::sign_row_portable(const SignRowArgs& args) { sign_row(args); }
