@@ -28,17 +28,18 @@ struct Sums {
   // Nothing where a sum, or what becomes a byte, could leave int32.
   static std::optional<Sums> of(const Quantization& x, const ByteWeights& w, const std::vector<double>& bias, const Tail& tail) {
     const auto depth = static_cast<double>(w.values.size()) / static_cast<double>(w.shape[0]);
-    const double step = tail.quantization ? double{tail.quantization->scale} : 1.0;
+    const float step = tail.quantization ? tail.quantization->scale : 1.0f;
     Sums sums;
     for (size_t o = 0; o < bias.size(); ++o) {
       // sum of (x - zero) w = sum of x w - zero sum of w; and the bias, to the nearest step of the sum.
-      const double product_step = double{x.scale} * w.scales[o];
+      // In float32, as a file's bias has it and as other runtimes multiply: then all of them round the same number.
+      const float product_step = x.scale * w.scales[o];
       const double steps = std::clamp(std::nearbyint(bias[o] / product_step), -kMostBiasSteps, kMostBiasSteps);
       const double start = steps - static_cast<double>(x.zero) * w.sum(static_cast<int64_t>(o));
       const double most = std::abs(start) + depth * 255 * 128;
-      if (!(most < kMostInt32) || (tail.quantization && !(product_step / step * most < kMostInt32))) return std::nullopt;
+      if (!(most < kMostInt32) || (tail.quantization && !(double{product_step} / step * most < kMostInt32))) return std::nullopt;
       sums.initial.push_back(static_cast<int32_t>(start));
-      sums.scale.push_back(static_cast<float>(product_step / step));
+      sums.scale.push_back(product_step / step);
       sums.shift.push_back(static_cast<float>((bias[o] - steps * product_step) / step));
     }
     return sums;

@@ -82,7 +82,7 @@ bool multiply(CellRewriter& r, const Node& node) {
   const auto pair = pair_of(r, node);
   if (!pair) return false;
   const CellTensor &a = pair->a, &b = pair->b;
-  const auto scale = static_cast<float>(double{a.scale} * b.scale / pair->tail.quantization->scale);
+  const float scale = a.scale * b.scale / pair->tail.quantization->scale;
   Node result = cell_node("gossamer.Multiply", node, {a.in_cells.value, b.in_cells.value},
                           {{"a_zero", static_cast<float>(a.zero)}, {"b_zero", static_cast<float>(b.zero)}, {"scale", scale}});
   finish_as(pair->tail, result);

@@ -288,3 +288,36 @@ def test_a_tensor_that_others_read_too(load):
     b = net.add(a, net.conv(net.input, 8))
     output = net.concat([a, b, net.pool("MaxPool", a, 3, 1, 1)], False)
     check(load, net, output)
+
+
+def test_sums_are_multiplied_as_in_other_runtimes(tmp_path):
+    """By x_scale w_scale / y_scale in float32; in double precision these sums would round to the other side."""
+    x_scale, y_scale, x = np.float32(0.36896154), np.float32(0.27), np.arange(256, dtype=np.uint8)[:, None]
+    scales = np.random.default_rng(0).uniform(0.003, 0.006, 400_000).astype(np.float32)
+    sums = 127 * x.astype(np.float32)
+    scales = np.concatenate([part[differing(sums, x_scale, part, y_scale)] for part in np.split(scales, 40)])
+    assert scales.size > 20
+    weights = np.full((1, scales.size), 127, np.int8)
+    text = f"""<ir_version: 9, opset_import: ["": 19]>
+    net (uint8[256, 1] x) => (uint8[256, {scales.size}] y)
+    <float xs = {{{float(x_scale)!r}}}, uint8 zero = {{0}}, float ys = {{{float(y_scale)!r}}}> {{
+      a = DequantizeLinear(x, xs, zero)
+      b = DequantizeLinear<axis = 1>(w, ws)
+      c = MatMul(a, b)
+      y = QuantizeLinear(c, ys, zero)
+    }}"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(
+        [onnx.numpy_helper.from_array(weights, "w"), onnx.numpy_helper.from_array(scales, "ws")]
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    wanted = np.clip(np.rint(sums * (x_scale * scales / y_scale)), 0, 255).astype(np.uint8)
+    for isa in ISAS:
+        np.testing.assert_array_equal(Engine(path, isa=isa)(x), wanted, err_msg=isa)
+
+
+def differing(sums: np.ndarray, x_scale: np.float32, scales: np.ndarray, y_scale: np.float32) -> np.ndarray:
+    """Which scales round a sum otherwise when they are multiplied in double precision."""
+    double = (np.float64(x_scale) * scales / y_scale).astype(np.float32)
+    return (np.rint(sums * double) != np.rint(sums * (x_scale * scales / y_scale))).any(0)
