@@ -70,7 +70,7 @@ CRITERIA: dict[str, Callable[[int], Criterion]] = {
     "Taylor 2": lambda seed: Taylor(order=2, seed=seed),
     "gradient x weight": lambda seed: GradientTimesWeight(seed=seed),
     "OBD": lambda seed: OBD(seed=seed),
-    "OBS (WoodFisher)": lambda seed: OBS(seed=seed),
+    "OBS": lambda seed: OBS(seed=seed),
     "movement": lambda seed: Movement(batches=None, lr=0.02, seed=seed),
     "SNIP": lambda seed: SNIP(seed=seed),
     "GraSP": lambda seed: GraSP(seed=seed),

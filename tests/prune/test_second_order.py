@@ -24,7 +24,7 @@ from gossamer.prune import (
     GraSP,
     Taylor,
 )
-from gossamer.prune.criteria import obd
+from gossamer.prune.criteria import curvature
 
 
 class Attention(nn.Module):
@@ -41,7 +41,11 @@ class Attention(nn.Module):
         return self.fc(mixed.transpose(1, 2).flatten(2).mean(1))
 
 
-@pytest.mark.parametrize("by", [Taylor(order=2), OBD(), OBS(examples=6, block=16), GraSP()], ids=repr)
+@pytest.mark.parametrize(
+    "by",
+    [Taylor(order=2), OBD(), OBS(examples=6, block=16), OBS(examples=6, block=16, empirical=True), GraSP()],
+    ids=repr,
+)
 def test_second_derivatives_of_fused_attention(by):
     scores = []
     generator = torch.Generator().manual_seed(3)
@@ -135,35 +139,54 @@ def test_root_of_a_matrix():
     torch.manual_seed(1)
     half, vector = torch.randn(8, 5, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
     matrix = half @ half.T  # of rank 5
-    once = obd.root(matrix.mv, vector, 8)
-    close(obd.root(matrix.mv, once, 8), matrix @ vector, tolerance=1e-6)
-    assert not obd.root((-matrix).mv, vector, 8).any() and not obd.root((0 * matrix).mv, vector, 8).any()
+    once = curvature.root(matrix.mv, vector, 8)
+    close(curvature.root(matrix.mv, once, 8), matrix @ vector, tolerance=1e-6)
+    assert (
+        not curvature.root((-matrix).mv, vector, 8).any()
+        and not curvature.root((0 * matrix).mv, vector, 8).any()
+    )
 
 
-def fisher_of(net, batches, block, damping):
-    """The whole matrix, zero outside the blocks of each layer."""
+def fisher_of(net, batches, block, damping, size=35):
+    """The matrix of the first ``size`` weights, zero outside the blocks of each layer."""
     inputs, targets = everything(batches)
     rows = [gradient_and_hessian(net, (inputs[i : i + 1], targets[i : i + 1]))[0] for i in range(len(inputs))]
     full = sum(torch.outer(g, g) for g in rows) / len(rows)
     places = [(name, i // block) for name in NAMES for i in range(weights(net)[name].numel())]
     same = torch.tensor([[a == b for a in places] for b in places])
-    return full * same + damping * torch.eye(len(places), dtype=torch.float64)
+    first = (full * same)[:size, :size]
+    return first + damping * first.diagonal().mean() * torch.eye(size, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("block", [4, 64])
 def test_obs_scores(net, graph, task, batches, block):
     inverse = torch.linalg.inv(fisher_of(net, batches, block, 1e-3))
     w = flat(weights(net))
-    found = flat(OBS(block=block, damping=1e-3).elements(graph, task, NAMES))
+    found = flat(OBS(block=block, damping=1e-3, empirical=True).elements(graph, task, NAMES))
     close(found, w**2 / (2 * inverse.diagonal()), 1e-6)
 
 
+def test_obs_tends_to_the_inverse_of_the_gauss_newton_matrix(net, graph, batches):
+    """In blocks of one weight; 3,000 samples."""
+    curvature = gauss_newton(net, everything(batches)[0])
+    expected = (curvature + 0.1 * curvature.mean()) * flat(weights(net)) ** 2 / 2
+    task = gs.Task(train=batches * 250, loss=F.cross_entropy)
+    found = flat(OBS(examples=3000, batches=None, block=1, damping=0.1).elements(graph, task, NAMES))
+    assert bool(((found - expected).abs() <= 6 * math.sqrt(2 / 3000 * 6) * expected).all())
+
+
+def test_obs_without_curvature_takes_the_smallest(graph, batches):
+    task = gs.Task(train=batches, loss=lambda outputs, _: 0 * outputs.square().mean())
+    scores = OBS().elements(graph, task, NAMES)["fc1.weight"]
+    close(scores, effective(graph, "fc1.weight") ** 2 / 2)
+
+
 def test_obs_updates_for_one_weight_as_hassibi_and_stork(net, graph, task, batches):
-    by = OBS(block=64, damping=1e-3)
+    by = OBS(block=64, damping=1e-3, empirical=True)
     pruned = gs.Prune(1 / 20, by=by, overrides={"fc2": 0.0})(graph, task)
     w = effective(graph, "fc1.weight").flatten()
-    q = int(by.elements(graph, task, NAMES)["fc1.weight"].argmin())
-    inverse = torch.linalg.inv(fisher_of(net, batches, 64, 1e-3)[:20, :20])
+    q = int(by.elements(graph, task, ["fc1.weight"])["fc1.weight"].argmin())
+    inverse = torch.linalg.inv(fisher_of(net, batches, 64, 1e-3, size=20))
     expected = w - w[q] / inverse[q, q] * inverse[:, q]
     found = effective(pruned, "fc1.weight").flatten()
     assert found[q] == 0
@@ -171,7 +194,7 @@ def test_obs_updates_for_one_weight_as_hassibi_and_stork(net, graph, task, batch
 
 
 def test_obs_updates_for_many_are_the_constrained_minimum(net, graph, task, batches):
-    pruned = gs.Prune(0.5, by=OBS(block=10, damping=1e-3))(graph, task)
+    pruned = gs.Prune(0.5, by=OBS(block=10, damping=1e-3, empirical=True))(graph, task)
     w, found = (flat({n: effective(g, n) for n in NAMES}) for g in (graph, pruned))
     fisher = fisher_of(net, batches, 10, 1e-3)
     gone, change = found == 0, found - w

@@ -1,13 +1,13 @@
 """OBS: optimal brain surgeon, with the weights that stay corrected for those that go.
 
 Hassibi, Stork: Second Order Derivatives for Network Pruning: Optimal Brain Surgeon. 1993, equations 5 and 6. Singh,
-Alistarh: WoodFisher: Efficient Second-Order Approximation for Neural Network Compression. 2020 (the empirical Fisher
-matrix in blocks).
+Alistarh: WoodFisher: Efficient Second-Order Approximation for Neural Network Compression. 2020 (in blocks; with the
+empirical Fisher matrix).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from gossamer.errors import RecipeError
 from gossamer.graph import Graph, effective, note, original, transforms
-from gossamer.task import Task
+from gossamer.task import Task, loss_of
 
 from ..mask import Mask
-from .sampling import Sampled
+from .curvature import gauss_newton
+from .sampling import Probe, Sampled
 
 _CHUNK = 32  # gradients of examples that are multiplied at a time
 
@@ -29,14 +30,18 @@ _CHUNK = 32  # gradients of examples that are multiplied at a time
 class OBS(Sampled):
     """s = w_q^2 / (2 [F^-1]_qq); the weights K that stay are changed by d = F_KK^-1 F_KQ w_Q for those Q that go.
 
-    F = ``damping`` I + the mean of g g^T over at most ``examples`` examples, g the gradient of one of them, in blocks
-    of ``block`` neighbouring weights of a layer. d is the minimum of d^T F d with d_Q = -w_Q, for all of Q at once (of
-    a single weight it is OBS's -w_q F^-1 e_q / [F^-1]_qq). Weights under other transforms than masks are not changed.
+    F = G + ``damping`` h I, with G the mean of g g^T over at most ``examples`` examples, in blocks of ``block``
+    neighbouring weights of a layer, and h the mean of its diagonal over all layers. g of an example is a sample of its
+    Gauss-Newton matrix (:func:`.curvature.gauss_newton`); with ``empirical`` it is the gradient, as in WoodFisher,
+    which is next to nothing for what a network has learned. d is the minimum of d^T F d with d_Q = -w_Q, for all of Q
+    at once (of a single weight it is OBS's -w_q F^-1 e_q / [F^-1]_qq). Weights under other transforms than masks are
+    not changed.
     """
 
     examples: int = 400
     block: int = 64
-    damping: float = 1e-5
+    damping: float = 0.01
+    empirical: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,16 +78,28 @@ class OBS(Sampled):
         total: dict[str, Tensor] = {}
         chunk: list[dict[str, Tensor]] = []
         count = 0
-        for gradients in self.single(graph, task, weights, self.examples):
+        for gradients in self._gradients(graph, task, weights):
             chunk.append(gradients)
             count += 1
             if len(chunk) == _CHUNK:
                 self._add(total, chunk)
         self._add(total, chunk)
-        eye = {
-            n: self.damping * torch.eye(f.shape[1], dtype=f.dtype, device=f.device) for n, f in total.items()
+        size = sum(effective(graph, name).numel() for name in total)
+        mean = sum(float(f.diagonal(dim1=1, dim2=2).sum()) for f in total.values()) / count / size
+        damping = self.damping * mean or 1.0  # without any curvature, the smallest weights go
+        return {
+            name: f / count + damping * torch.eye(self.block, dtype=f.dtype, device=f.device)
+            for name, f in total.items()
         }
-        return {name: fisher / count + eye[name] for name, fisher in total.items()}
+
+    def _gradients(self, graph: Graph, task: Task, weights: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """g of single examples."""
+        probe = Probe.of(graph, weights)
+        for inputs, targets in self.single(graph, task, self.examples):
+            if self.empirical:
+                yield probe.gradients(loss_of(task, probe.outputs(inputs), targets))
+            else:
+                yield from gauss_newton(probe, task, inputs, targets, samples=1)
 
     def _add(self, total: dict[str, Tensor], chunk: list[dict[str, Tensor]]) -> None:
         for name in chunk[0] if chunk else ():

@@ -174,19 +174,15 @@ class Sampled(Criterion):
 
         return self.average(graph, task, weights, of_batch, training)
 
-    def single(
-        self, graph: Graph, task: Task, weights: Sequence[str], most: int | None
-    ) -> Iterator[dict[str, Tensor]]:
-        """The gradients of single examples, at most ``most`` of them."""
-        probe = Probe.of(graph, weights)
+    def single(self, graph: Graph, task: Task, most: int | None) -> Iterator[tuple[Any, Any]]:
+        """Examples as batches of one, at most ``most`` of them."""
         with self.sample(graph, task) as batches:
-            single = (
+            one = (
                 (slice_batch(inputs, i, i + 1), slice_batch(targets, i, i + 1))
                 for inputs, targets in batches
                 for i in range(batch_size(inputs))
             )
-            for inputs, targets in islice(single, most):
-                yield probe.gradients(loss_of(task, probe.outputs(inputs), targets))
+            yield from islice(one, most)
 
 
 def flat(values: dict[str, Tensor]) -> Tensor:
