@@ -18,6 +18,9 @@ namespace {
 constexpr double kMostInt32 = 2147483647.0;
 // Of a bias in steps of its sum: what is more is added afterwards (channels whose weights are almost nothing have it).
 constexpr double kMostBiasSteps = 1 << 24;
+// Weights that use more than 7 bits. The steps of their sums are so small that a bias is rounded to whole ones, as it is
+// in files with int32 biases.
+constexpr int kFine = 64;
 constexpr int64_t kMostPadding = 4096;  // that a convolution takes over
 
 // What the sums of a product of bytes start from, and what makes results of them; one number for each output channel.
@@ -25,22 +28,26 @@ struct Sums {
   std::vector<int32_t> initial;
   std::vector<float> scale, shift;
 
-  // Nothing where a sum, or what becomes a byte, could leave int32.
-  static std::optional<Sums> of(const Quantization& x, const ByteWeights& w, const std::vector<double>& bias, const Tail& tail) {
+  // Nothing where a sum, or what becomes a byte, could leave int32. own_bias: the layer's, not that of an Add behind it.
+  static std::optional<Sums> of(const Quantization& x, const ByteWeights& w, const std::vector<double>& bias, bool own_bias, const Tail& tail) {
     const auto depth = static_cast<double>(w.values.size()) / static_cast<double>(w.shape[0]);
     const float step = tail.quantization ? tail.quantization->scale : 1.0f;
+    const bool fine = std::any_of(w.values.begin(), w.values.end(), [](int8_t v) { return v >= kFine || v <= -kFine; });
     Sums sums;
     for (size_t o = 0; o < bias.size(); ++o) {
       // sum of (x - zero) w = sum of x w - zero sum of w; and the bias, to the nearest step of the sum.
       // In float32, as a file's bias has it and as other runtimes multiply: then all of them round the same number.
       const float product_step = x.scale * w.scales[o];
-      const double steps = std::clamp(std::nearbyint(bias[o] / product_step), -kMostBiasSteps, kMostBiasSteps);
+      const float scale = product_step / step;
+      if (!(product_step > 0 && std::isfinite(product_step) && std::isfinite(scale))) return std::nullopt;
+      const double whole = std::nearbyint(bias[o] / product_step), steps = std::clamp(whole, -kMostBiasSteps, kMostBiasSteps);
+      const bool rounded = own_bias && fine && steps == whole;
       const double start = steps - static_cast<double>(x.zero) * w.sum(static_cast<int64_t>(o));
       const double most = std::abs(start) + depth * 255 * 128;
       if (!(most < kMostInt32) || (tail.quantization && !(double{product_step} / step * most < kMostInt32))) return std::nullopt;
       sums.initial.push_back(static_cast<int32_t>(start));
-      sums.scale.push_back(product_step / step);
-      sums.shift.push_back(static_cast<float>((bias[o] - steps * product_step) / step));
+      sums.scale.push_back(scale);
+      sums.shift.push_back(rounded ? 0.0f : static_cast<float>((bias[o] - steps * product_step) / step));
     }
     return sums;
   }
@@ -102,7 +109,7 @@ class Rewriter : public CellRewriter {
     const auto bias = patterns.channel_values(node.has_input(2) ? node.inputs[2] : kAbsent, rows);
     if (groups < 1 || rows % groups || !bias) return false;
     const Tail tail = patterns.tail(node.outputs[0]);
-    const auto sums = Sums::of(*x, *w, *bias, tail);
+    const auto sums = Sums::of(*x, *w, *bias, true, tail);
     if (!sums) return false;
     Node fused = attributes_of(node, *x, tail);
     fused.inputs = {cells(x->value, *x, w->shape[1] * groups, w->shape.size())};
@@ -139,7 +146,7 @@ class Rewriter : public CellRewriter {
     const auto bias = patterns.channel_values(added.bias, rows);
     if (!bias) return false;
     Tail tail = patterns.tail(added.value);
-    const auto sums = Sums::of(*x, *w, *bias, tail);
+    const auto sums = Sums::of(*x, *w, *bias, gemm, tail);
     if (!sums) return false;
     Node fused{"gossamer.MatMul", node.name, {bytes(*x)}, {tail.value}, {}, 0};
     fused.attributes["float_out"] = int64_t{!tail.quantization};

@@ -95,6 +95,7 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime's CPU provider, all graph optimizations on, on an ``.onnx`` file."""
 
     name, suffix, package = "onnxruntime", ".onnx", "onnxruntime"
+    settings: ClassVar[dict[str, str]] = {}  # of the session
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime as ort
@@ -103,7 +104,8 @@ class OnnxRuntime(Runtime):
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         # Its threads must not keep spinning on the core while another runtime's block runs.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        for key, value in {"session.force_spinning_stop": "1", **self.settings}.items():
+            options.add_session_config_entry(key, value)
         self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._names = [port.name for port in self._session.get_inputs()]
 

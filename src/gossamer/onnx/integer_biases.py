@@ -2,7 +2,8 @@
 
 Runtimes that multiply integers want the bias so, and make it themselves of a float bias. Where a channel's weights are
 all but zero, its scale is so small that the bias does not fit 32 bits: ONNX Runtime saturates it without a word, and
-whole channels are wrong. Here such a channel gets a larger scale: its weights lose what no output could show.
+whole channels are wrong. Here such a channel gets a larger scale: its weights lose what no output could show. Weights of
+fewer bits keep biases of floats: the units of their sums are too coarse.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _input_scale(operation: Operation | None, program: Program) -> float | None:
 def _is_by_output(weight: Quantized, operation: Operation) -> bool:
     """Whether the weight is of 8 bits, with one scale for all or for each output."""
     outputs = 0 if operation.op == "Conv" or operation.attributes.get("transB") else 1
-    return weight.ints.dtype.itemsize == 1 and weight.block is None and weight.axis in (None, outputs)
+    return weight.bits == 8 and weight.block is None and weight.axis in (None, outputs)
 
 
 def _with_bias(
