@@ -287,9 +287,10 @@ _SECTIONS = {
         "The same quantized network as a `.goss` file in the Engine and as QDQ ONNX in ONNX Runtime and OpenVINO: how "
         "far their outputs are from ours, in quantization steps of the output (a 255th of its range). Wanted: at most "
         "one. A network amplifies what its layers round differently, so the layers are also compared alone, on the "
-        "same integers, each from quantized values to the next. ONNX Runtime rounds what the Engine rounds and gives "
-        "the same bits; OpenVINO scales its sums otherwise. *Activations in float*: multiplying 4-bit weights, ONNX "
-        'Runtime makes the activations 8-bit, unless `session.qdq_matmulnbits_accuracy_level` says "1".',
+        "same integers, each from quantized values to the next. ONNX Runtime rounds convolutions and sums as the "
+        "Engine does, to the same bits; functions in float between integers (norms, softmax) differ in their last "
+        "bits, and OpenVINO scales its sums otherwise. *Activations in float*: multiplying 4-bit weights, ONNX Runtime "
+        'makes the activations 8-bit, unless `session.qdq_matmulnbits_accuracy_level` says "1".',
         _exported,
     ),
     "low bits": (
