@@ -18,7 +18,7 @@ from gossamer.engine import Engine
 from gossamer.graph import record
 from gossamer.onnx import lower, save
 from gossamer.onnx.integer_biases import with_integer_biases
-from gossamer.quantize import Int8, PerTensor, Quantize
+from gossamer.quantize import Int, Int8, PerTensor, Quantize
 from gossamer.weights import Dense, decode, equal
 
 
@@ -107,6 +107,18 @@ def test_one_scale_for_all_channels_is_not_touched_where_a_bias_does_not_fit(tmp
         save(lower(graph), tmp_path / "net.onnx")
     assert biases(tmp_path / "net.onnx") == [onnx.TensorProto.FLOAT]
     assert any("stays in float32" in n.message and "PerChannel()" in n.message for n in notes)
+
+
+def test_beside_few_bits_a_bias_stays_in_floats(tmp_path):
+    graph, x = quantized(Quantize(weights=Int(3)))
+    program = lower(graph)
+    save(program, tmp_path / "net.onnx")
+    assert set(biases(tmp_path / "net.onnx")) == {onnx.TensorProto.FLOAT}
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")  # which makes int32 of them
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    ours, simulated = Engine(program)(x.numpy()), graph(x).detach().numpy()
+    assert np.median(np.abs(ours - simulated)) < 1e-5 * np.ptp(simulated)
+    np.testing.assert_allclose(theirs[:, 1], ours[:, 1], rtol=1e-3)  # whose weights are all but zero
 
 
 def test_what_the_file_has_otherwise_is_noted(tmp_path):

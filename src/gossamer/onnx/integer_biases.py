@@ -2,8 +2,8 @@
 
 Runtimes that multiply integers want the bias so, and make it themselves of a float bias. Where a channel's weights are
 all but zero, its scale is so small that the bias does not fit 32 bits: ONNX Runtime saturates it without a word, and
-whole channels are wrong. Here such a channel gets a larger scale: its weights lose what no output could show. Weights of
-fewer bits keep biases of floats: the units of their sums are too coarse.
+whole channels are wrong. Here such a channel gets a larger scale: its weights lose what no output could show. Beside
+weights of fewer bits the bias stays in floats, for the units of their sums are coarse.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gossamer.artifact.program import Operation, Program, Subgraph
 from gossamer.graph import note
 from gossamer.weights import Dense, Quantized, decode, shape, spread
 
+_FINE = 8  # bits of weights, the steps of whose sums a bias may be rounded to
 _LARGEST = 2.0**30  # of a bias in integers: an accumulator has room beside it
 Floats = npt.NDArray[np.float64]
 
@@ -41,8 +42,10 @@ def with_integer_biases(program: Program) -> Program:
         if any(uses[name] != 1 for name in operation.inputs[1:]):
             _stays(operation, "other operations read it, or the weight")
             continue
-        pair = _with_bias(operation, weight, bias.values.astype(np.float64), scale)
-        weights |= dict(zip(operation.inputs[1:], pair or (weight, bias), strict=True))
+        pair = _with_bias(operation, weight, bias.values.astype(np.float64), scale) or (weight, bias)
+        weights[operation.inputs[1]] = pair[0]
+        if weight.bits == _FINE:
+            weights[operation.inputs[2]] = pair[1]
     return replace(program, weights=weights)
 
 
@@ -80,9 +83,9 @@ def _input_scale(operation: Operation | None, program: Program) -> float | None:
 
 
 def _is_by_output(weight: Quantized, operation: Operation) -> bool:
-    """Whether the weight is of 8 bits, with one scale for all or for each output."""
+    """Whether the weight is of bytes, with one scale for all or for each output."""
     outputs = 0 if operation.op == "Conv" or operation.attributes.get("transB") else 1
-    return weight.bits == 8 and weight.block is None and weight.axis in (None, outputs)
+    return weight.ints.dtype.itemsize == 1 and weight.block is None and weight.axis in (None, outputs)
 
 
 def _with_bias(
