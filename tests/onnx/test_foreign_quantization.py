@@ -14,12 +14,13 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import nn
 
 import gossamer as gs
 from gossamer import artifact
 from gossamer.artifact.program import same
-from gossamer.errors import UnsupportedError
+from gossamer.errors import FormatError, UnsupportedError
 from gossamer.onnx import load, lower, save
 
 
@@ -228,3 +229,62 @@ def test_a_product_with_a_factor_stays_unread(tmp_path):
     one_operator("QGemm", inputs, {"alpha": 0.5}, tmp_path / "net.onnx")
     with pytest.raises(UnsupportedError, match="QGemm"):
         gs.Engine(tmp_path / "net.onnx")
+
+
+def products_of_few_bits(tmp_path, bits, symmetric, dtype="float32"):
+    """A file of MatMulNBits with a bias behind it, written by ONNX Runtime; rows are no multiple of a block."""
+    text = f"""<ir_version: 10, opset_import: ["": 21]>
+    net ({dtype.replace("32", "")}[batch, 100] x) => ({dtype.replace("32", "")}[batch, 24] y) {{
+      h = MatMul(x, first)
+      r = Relu(h)
+      s = MatMul(r, second)
+      y = Add(s, bias)
+    }}"""
+    rng, model = np.random.default_rng(0), onnx.parser.parse_model(text)
+    shapes = {"first": (100, 40), "second": (40, 24), "bias": (24,)}
+    for name, shape in shapes.items():
+        values = rng.standard_normal(shape).astype(dtype) / 8
+        if len(shape) == 2:
+            values[:33, 0] = 0  # a block of zeros, whose scale is zero
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    quantizer = MatMulNBitsQuantizer(
+        model, bits=bits, block_size=32, is_symmetric=symmetric, accuracy_level=1
+    )
+    quantizer.process()
+    path = tmp_path / "net.onnx"
+    quantizer.model.save_model_to_file(str(path))
+    return path, rng.standard_normal((5, 100)).astype(dtype)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_products_with_weights_of_few_bits(tmp_path, bits, symmetric):
+    path, x = products_of_few_bits(tmp_path, bits, symmetric)
+    assert [n.op_type for n in onnx.load(path).graph.node].count("MatMulNBits") == 2
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    np.testing.assert_allclose(gs.Engine(path)(x), wanted, rtol=1e-5, atol=1e-5)
+    program = load(path)
+    assert sorted(type(w).__name__ for w in program.weights.values()) == ["Dense", "Quantized", "Quantized"]
+    artifact.write(program, tmp_path / "net.goss")
+    save(program, tmp_path / "again.onnx")
+    for again in ("net.goss", "again.onnx"):
+        np.testing.assert_array_equal(gs.Engine(tmp_path / again)(x), gs.Engine(path)(x))
+
+
+def test_products_of_halves_with_weights_of_few_bits(tmp_path):
+    path, x = products_of_few_bits(tmp_path, 4, True, "float16")
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    found = gs.Engine(path)(x)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, wanted, rtol=2e-2, atol=2e-2)
+
+
+def test_a_product_whose_sizes_contradict_is_named(tmp_path):
+    path, _ = products_of_few_bits(tmp_path, 4, True)
+    model = onnx.load(path)
+    node = next(n for n in model.graph.node if n.op_type == "MatMulNBits")
+    next(a for a in node.attribute if a.name == "N").i += 1
+    onnx.save(model, path)
+    for read in (gs.Engine, load):
+        with pytest.raises(FormatError, match=r"MatMulNBits.*has \d+ elements; K=100, N=41"):
+            read(path)

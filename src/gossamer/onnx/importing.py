@@ -16,7 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from gossamer.artifact.onnx_reader import microsoft, tags
+from gossamer.artifact.onnx_reader import matmul_nbits, microsoft, tags
 from gossamer.artifact.program import Attribute, Operation, Program
 from gossamer.errors import FormatError, UnsupportedError, WeightError
 from gossamer.graph.journal import note
@@ -81,7 +81,7 @@ class _Importer:
             name = sparse.values.name
             self._add(name, tensors.sparse_weight(sparse, f"sparse initializer {name!r}", self.folder))
         operations = list(self._operations(self.graph.node))
-        operations = self._with_quantized(operations)
+        operations = matmul_nbits.written_out(self._with_quantized(operations), self.weights)
         inputs = tuple(port(value, "input") for value in self._true_inputs())
         outputs = tuple(port(value, "output") for value in self.graph.output)
         self._note_what_is_dropped()

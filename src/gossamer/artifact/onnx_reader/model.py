@@ -22,7 +22,7 @@ from gossamer.artifact.program import (
 from gossamer.errors import FormatError, GraphError, UnsupportedError
 from gossamer.weights import Dense, Weight
 
-from . import microsoft, tags
+from . import matmul_nbits, microsoft, tags
 from .functions import Function, Reference, inlined
 from .tensors import NIBBLES, dtype_name, to_array
 from .wire import Message
@@ -125,7 +125,7 @@ class _Reader:
         weights = self.weights(graph)
         written_out = inlined(self.operations(graph.messages(1, "a node")), functions)
         operations = [each for operation in written_out for each in microsoft.standard(operation)]
-        return weights, self.without_constants(operations, weights)
+        return weights, matmul_nbits.written_out(self.without_constants(operations, weights), weights)
 
     def subgraph(self, graph: Message) -> Subgraph:
         """A graph inside an attribute."""
