@@ -175,6 +175,12 @@ def rows_of(rows: Rows, subject: str) -> Rows:
     return {n.removeprefix(f"{subject} "): seeds for n, seeds in rows.items() if n.startswith(f"{subject} ")}
 
 
+def seeds_of(named: Rows) -> str:
+    """How many outcomes the means are of."""
+    counts = sorted({len(outcomes) for outcomes in named.values()})
+    return f"means of {' to '.join(map(str, counts))} seeds"
+
+
 def criteria_section(rows: Rows, folder: Path) -> str:
     parts = ["## All criteria side by side"]
     parts.append(
@@ -185,7 +191,7 @@ def criteria_section(rows: Rows, folder: Path) -> str:
         named = rows_of(rows, subject)
         if named:
             dense = mean(next(iter(named.values())), "dense")
-            parts.append(f"### {subject} (dense: {dense:.2f} %)")
+            parts.append(f"### {subject} (dense: {dense:.2f} %; {seeds_of(named)})")
             parts.append(side_by_side(rows, subject, "criterion"))
             plots.criteria_curves(named, folder / f"pruning-criteria-{subject}.svg")
             parts.append(f"![Error against share kept](pruning-criteria-{subject}.svg)")
@@ -201,7 +207,7 @@ def allocation_section(rows: Rows, folder: Path) -> str:
     for subject in ("lenet-5", "residual"):
         named = rows_of(rows, subject)
         if named:
-            parts += [f"### {subject}", side_by_side(rows, subject, "allocation")]
+            parts += [f"### {subject} ({seeds_of(named)})", side_by_side(rows, subject, "allocation")]
         if named.get("sensitivity"):
             curves = Curves(**named["sensitivity"][0]["curves"])
             write_sensitivity(curves, folder / f"pruning-sensitivity-{subject}.svg")
