@@ -101,14 +101,13 @@ def training(epochs: int, lr: float) -> Finetune:
 
 @dataclass(frozen=True)
 class Job:
-    """A trained network: from ``build``, or from another job's, by ``recipe``; with so many ``seeds``."""
+    """A trained network: from ``build``, or from another job's, by ``recipe``."""
 
     name: str
     data: str
     recipe: Sequence[Pass]
     build: Callable[[], nn.Module] | None = None
     after: str | None = None
-    seeds: int = SEEDS
 
 
 def aware(bits: int, epochs: int) -> list[Pass]:
@@ -149,12 +148,12 @@ def jobs(scale: float) -> list[Job]:
         Job("residual MNIST", "mnist", [training(n(3), 3e-3)], residual_cnn),
         Job("residual Fashion-MNIST", "fashion", [training(n(4), 3e-3)], residual_cnn),
         Job("separable", "fashion", [training(n(6), 3e-3)], lambda: Separable(16)),
-        Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(32, 3, 2), seeds=1),
+        Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(32, 3, 2)),
     ]
     found += [Job(f"separable QAT {b}", "fashion", aware(b, n(6)), after="separable") for b in (4, 8, 3, 2)]
     for percent, rounds in ((80, 2), (90, 4)):
         recipe = sparse(percent / 100, rounds, n(1))
-        found.append(Job(f"wide {percent} % zeros", "fashion", recipe, after="wide", seeds=1))
+        found.append(Job(f"wide {percent} % zeros", "fashion", recipe, after="wide"))
     return found
 
 
@@ -207,7 +206,7 @@ def train_all(options: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for job in jobs(options.epochs):
             data = getattr(options, job.data)
-            if data is not None and job.name.startswith(options.jobs) and seed < job.seeds:
+            if data is not None and job.name.startswith(options.jobs):
                 if job.data not in tasks:
                     tasks[job.data] = task_on(data, options.device, options.examples)
                 run(job, folder, tasks[job.data], options.device, seed)

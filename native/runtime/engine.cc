@@ -26,12 +26,14 @@ Engine::Engine(Model model, int threads, Isa isa, std::unique_ptr<Tuner> tuner, 
 
 void Engine::plan_for_one() {
   std::vector<Shape> shapes;
+  bool guessed = false;
   for (const Port& port : model_.inputs) {
     if (!port.shape) return;
     Shape shape;
     for (size_t d = 0; d < port.shape->size(); ++d) {
       const auto* size = std::get_if<int64_t>(&(*port.shape)[d]);
       if (!size && d > 0) return;
+      guessed = guessed || !size;
       shape.push_back(size ? *size : 1);
     }
     shapes.push_back(shape);
@@ -43,7 +45,7 @@ void Engine::plan_for_one() {
   } catch (const NeedsInputs&) {
     // Small inputs decide shapes or branches: the first call brings them.
   } catch (const ShapeError& error) {
-    throw ModelError(error.what());
+    if (!guessed) throw ModelError(error.what());  // else it may want more than one: the first call tells
   }
 }
 

@@ -17,7 +17,6 @@ std::vector<DType> shape_argument_types(const Node& node, const Types& inputs) {
 void infer_identity(Inference& n) { n.outputs = {n.shape(0)}; }
 
 void infer_dropout(Inference& n) {
-  if (n.node.outputs.size() > 1 && n.node.outputs[1] != kAbsent) throw Unsupported(n.node.label() + ": the output 'mask'");
   if (n.has(2)) {
     if (!n.inputs[2]->known || *n.inputs[2]->known != std::byte{0}) throw Unsupported(n.node.label() + ": training_mode");
   }

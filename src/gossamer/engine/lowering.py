@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
 import numpy.typing as npt
 
 from gossamer import _native
-from gossamer.artifact.program import Operation, Program, Subgraph
+from gossamer.artifact.program import Attribute, Operation, Program, Subgraph
 from gossamer.errors import FormatError, UnsupportedError
 from gossamer.weights import Codebook, Dense, Quantized, Sparse, Weight, decode
 
@@ -97,7 +99,8 @@ def _add_body(graph: Program | Subgraph, builder: _native.ModelBuilder) -> None:
     for name, weight in graph.weights.items():
         add_weight(weight, name, builder)
     for operation in graph.operations:
-        _add_operation(operation, builder)
+        for plain in _without_mask(operation):
+            _add_operation(plain, builder)
 
 
 def _opset(program: Program) -> int:
@@ -106,11 +109,25 @@ def _opset(program: Program) -> int:
             f"version {program.opsets['gossamer']} of the operators of domain 'gossamer' is not supported: 1 is"
         )
     version = program.opsets.get("", program.opsets.get("ai.onnx", 0))
-    if version < 1 and program.operations:
+    if version < 1 and any(operation.domain in ("", "ai.onnx") for operation in program.operations):
         raise FormatError(
             "the program does not say which version of the ONNX operators it uses: opsets[''] is missing"
         )
     return version
+
+
+def _without_mask(operation: Operation) -> Iterator[Operation]:
+    """Dropout's mask, outside of training: true for every element (dropped again where nothing reads it)."""
+    if operation.op != "Dropout" or operation.domain not in ("", "ai.onnx") or len(operation.outputs) < 2:
+        yield operation
+        return
+    kept, mask = operation.outputs
+    yield replace(operation, outputs=(kept,))
+    if mask:
+        shape = f"{mask}.shape"
+        yield Operation("Shape", operation.inputs[:1], (shape,), name=f"{operation.name}.shape")
+        fill: dict[str, Attribute] = {"value": np.ones(1, bool)}
+        yield Operation("ConstantOfShape", (shape,), (mask,), fill, name=f"{operation.name}.mask")
 
 
 def _add_operation(operation: Operation, builder: _native.ModelBuilder) -> None:

@@ -33,7 +33,7 @@ def value_info(declared: Port) -> ValueInfoProto:
 
 
 def _size(dimension: onnx.TensorShapeProto.Dimension, where: str) -> Size:
-    if dimension.HasField("dim_value"):
+    if dimension.HasField("dim_value") and dimension.dim_value != -1:  # some exporters say "any size" so
         if dimension.dim_value < 0:
             raise FormatError(f"{where} has the negative dimension {dimension.dim_value}")
         return dimension.dim_value

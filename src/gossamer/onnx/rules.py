@@ -75,7 +75,8 @@ def _changes_nothing(operation: Operation, state: State) -> bool:
 
 
 def _is_inference(operation: Operation, state: State) -> bool:
-    if len([name for name in operation.outputs if name]) != 1 or state.opsets.get("", 0) < 7:
+    mask_is_read = any(state.uses[name] for name in operation.outputs[1:])
+    if mask_is_read or state.opsets.get("", 0) < 7:
         return False
     mode = operation.inputs[2] if len(operation.inputs) > 2 else ""
     flag = state.dense(mode)

@@ -88,7 +88,7 @@ def _port(message: Message, kind: str) -> Port:
 
 
 def _size(dimension: Message, place: str) -> Size:
-    if not dimension.has(1):
+    if not dimension.has(1) or dimension.integer(1) == -1:  # some exporters say "any size" so
         return dimension.text(2) or None
     if dimension.integer(1) < 0:
         raise FormatError(f"{place} has the negative dimension {dimension.integer(1)}")
