@@ -118,12 +118,12 @@ def test_a_batch_fixed_at_one_becomes_any(sizes, allowzero):
 
 
 def test_an_unknown_operator_is_named():
-    nodes = [helper.make_node("LRN", ["x"], ["y"], size=3)]
+    nodes = [helper.make_node("NonZero", ["x"], ["y"])]
     value = helper.make_tensor_value_info
     shape = ["n", 3, 4, 4]
-    graph = helper.make_graph(nodes, "g", [value("x", 1, shape)], [value("y", 1, shape)])
+    graph = helper.make_graph(nodes, "g", [value("x", 1, shape)], [value("y", 7, [4, "k"])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    with pytest.raises(UnsupportedError, match="LRN"):
+    with pytest.raises(UnsupportedError, match="NonZero"):
         to_graph(load(model), [torch.randn(2, 3, 4, 4)])
 
 
@@ -156,3 +156,18 @@ def test_batch_norms_with_few_channels_and_numbered_layers():
     assert "blocks.0.0.running_mean" in dict(graph.named_buffers())
     with pytest.raises(InputError, match="takes float32, and what is given is float64: convert it"):
         to_graph(lower(gs.trace(network, x)), [x.double()])
+
+
+def test_a_batch_fixed_at_another_number_becomes_any():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    proto = onnx.ModelProto()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = torch.onnx.export(network, (torch.randn(4, 3, 8, 8),), dynamo=True, verbose=False)
+    proto.CopyFrom(file.model_proto)
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
+    x = torch.randn(6, 3, 8, 8)
+    for given in (x, x[:2]):
+        graph = to_graph(load(proto), [given])
+        torch.testing.assert_close(next(iter(graph(x).values())), network(x), rtol=1e-4, atol=1e-5)

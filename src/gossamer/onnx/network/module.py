@@ -1,4 +1,4 @@
-"""A Program as a torch module: so every pass works on a network of which there is nothing but an ONNX file.
+"""The module of a Program's operations, and its graph.
 
 It has the operators of networks that are trained: what passes change (convolutions, products, embeddings) and what
 stands between. Shape arithmetic that ``simplify`` leaves is done while tracing.
@@ -21,9 +21,11 @@ from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, Input, trace
 from gossamer.weights import Dense, decode
 
-from .network_operators import OPERATORS
-from .network_recurrent import with_torch_weights
-from .simplifying import simplify
+from ..simplifying import simplify
+from .operators import OPERATORS
+from .recurrent import with_torch_weights
+from .values import unsupported
+from .versions import of_today
 
 # What trains: weights of two dimensions or more, and the vectors that these operators take at these places.
 _MATRICES = 2
@@ -44,12 +46,12 @@ class Network(nn.Module):
     """The Program's operations as functions of torch, its weights as parameters and buffers of their names.
 
     Called with tensors in the order of the Program's inputs; returns a dict by the names of its outputs. A batch size
-    that the file fixes at 1 may be any. Raises UnsupportedError, by name, for operators that have no form here.
+    that the file fixes may be any. Raises UnsupportedError, by name, for operators that have no form here.
     """
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        program = simplify(_with_free_batch(program))
+        program = simplify(of_today(_with_free_batch(program)))
         unknown = sorted({o.op for o in program.operations if o.domain or o.op not in OPERATORS})
         if any(operation.op == "QuantizeLinear" for operation in program.operations):
             raise UnsupportedError("this file is quantized already; start from the float file")
@@ -58,6 +60,9 @@ class Network(nn.Module):
                 f"passes cannot work on the operators {', '.join(unknown)} of an ONNX file; give the PyTorch model"
             )
         self.program = program = with_torch_weights(program)
+        self.read = {name for o in program.operations for name in o.inputs} | {
+            p.name for p in program.outputs
+        }
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.places: dict[str, tuple[nn.Module, str]] = {}
         self._homes: dict[
@@ -103,6 +108,9 @@ class Network(nn.Module):
             given = [values[name] if name else None for name in operation.inputs]
             results = OPERATORS[operation.op](operation, *given)
             several = results if isinstance(results, tuple) else (results,)
+            for name in filter(None, operation.outputs[len(several) :]):
+                if name in self.read:
+                    raise unsupported(operation, f"its output {name!r} has no form in torch")
             values.update({name: r for name, r in zip(operation.outputs, several, strict=False) if name})
         return {port.name: values[port.name] for port in self.program.outputs}
 
@@ -121,7 +129,7 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     graph = trace(Network(program).eval(), tuple(inputs))
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
-    rows = [x[:1] for x in inputs]
+    rows = [_cycled(x, _fixed_batch(program) or 1) for x in inputs]
     with torch.no_grad():
         ours = graph(*rows)
     theirs = Engine(program)(**{port.name: x.numpy() for port, x in zip(program.inputs, rows, strict=True)})
@@ -137,14 +145,27 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     return graph
 
 
+def _cycled(x: Tensor, count: int) -> Tensor:
+    """The first ``count`` rows, from the beginning again where there are fewer."""
+    return x[torch.arange(count) % len(x)]
+
+
+def _fixed_batch(program: Program) -> int | None:
+    """The number of examples that every input of the file is fixed at."""
+    sizes = {port.shape[0] if port.shape else None for port in program.inputs}
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    return size if isinstance(size, int) else None
+
+
 def _with_free_batch(program: Program) -> Program:
-    """Where every input's batch size is fixed at 1: any, and reshapes to one example keep the batch."""
-    if not all(port.shape and port.shape[0] == 1 for port in program.inputs):
+    """Where every input's batch size is fixed at one number: any, and reshapes to so many examples keep the batch."""
+    batch = _fixed_batch(program)
+    if batch is None:
         return program
     weights = dict(program.weights)
     for operation in program.operations:
         shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
-        if isinstance(shape, Dense) and shape.values.size > 1 and shape.values[0] == 1:
+        if isinstance(shape, Dense) and shape.values.size > 1 and shape.values[0] == batch:
             weights[operation.inputs[1]] = _any_batch(operation, shape.values)
     inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
     outputs = tuple(replace(port, shape=None) for port in program.outputs)
@@ -152,7 +173,7 @@ def _with_free_batch(program: Program) -> Program:
 
 
 def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any]) -> Dense:
-    """``sizes`` of a reshape to one example, for a batch of them."""
+    """``sizes`` of a reshape to a number of examples, for any number of them."""
     batch = 0 if -1 in sizes else -1
     if batch == 0 and operation.attributes.get("allowzero"):
         raise UnsupportedError(

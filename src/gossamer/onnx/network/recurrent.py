@@ -21,6 +21,8 @@ from gossamer.artifact.program import Operation, Program
 from gossamer.errors import UnsupportedError
 from gossamer.weights import Dense, Weight, decode
 
+from .values import Function, tensor
+
 _Array = npt.NDArray[np.generic]
 _SEQUENCE_LENGTHS, _INITIAL_H, _INITIAL_C, _PEEPHOLES = 4, 5, 6, 7  # places of the optional inputs
 
@@ -64,7 +66,7 @@ def with_torch_weights(program: Program) -> Program:
     return replace(program, weights=kept, operations=tuple(operations))
 
 
-def recurrent(operation: Operation, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
+def _recurrent(operation: Operation, x: Tensor, *given: Any) -> tuple[Tensor, ...]:
     """Y (length, directions, batch, hidden), Y_h and for an LSTM Y_c (directions, batch, hidden)."""
     count = _CELLS[operation.op].states
     states, params = given[:count], list(given[count:])
@@ -72,7 +74,7 @@ def recurrent(operation: Operation, x: Tensor, *given: Any) -> tuple[Tensor, ...
     both = direction == "bidirectional"
     x = x.flip(0) if direction == "reverse" else x
     size = (1 + both, x.shape[1], params[1].shape[1])
-    before = [x.new_zeros(size) if state is None else _tensor(state, x).expand(size) for state in states]
+    before = [x.new_zeros(size) if state is None else tensor(state, x).expand(size) for state in states]
     settings = (len(params) > 2 + 2 * both, 1, 0.0, False, both, False)
     if operation.op == "LSTM":
         y, *after = torch.lstm(x, before, params, *settings)
@@ -83,10 +85,6 @@ def recurrent(operation: Operation, x: Tensor, *given: Any) -> tuple[Tensor, ...
         y, *after = function(x, before[0], params, *settings)
     y = y.flip(0) if direction == "reverse" else y
     return y.reshape(y.shape[0], y.shape[1], 1 + both, -1).transpose(1, 2), *after
-
-
-def _tensor(value: Any, like: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.as_tensor(value, device=like.device)
 
 
 def _input(operation: Operation, place: int) -> str:
@@ -171,3 +169,6 @@ def _free(home: str, names: set[str]) -> str:
         found, count = f"{home}_{count}", count + 1
     names.add(found)
     return found
+
+
+RECURRENT: dict[str, Function] = dict.fromkeys(_CELLS, _recurrent)
