@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import operators_page
 
 SMALL = ("uint16", "uint32", "uint64", "bitwise_not_3d", "FLOAT8")  # torch computes little with them
-OTHERWISE = ("test_size", "same_values")  # what is computed of shapes is a list; torch takes any of equal elements
+OTHERWISE = (
+    "test_size",
+    "same_values",
+)  # what is computed of shapes is a list; torch takes any of equal elements
 
 
 def _is_comparable(case) -> bool:
@@ -37,7 +40,11 @@ def _is_comparable(case) -> bool:
         return False
     arrays = [operators_page.array(value) for value in values]
     whole = all(value is not None for value in case.data_sets[0][0])
-    return bool(case.data_sets[0][0]) and whole and all(a.dtype.kind in "biuf" and a.dtype.itemsize > 0 for a in arrays)
+    return (
+        bool(case.data_sets[0][0])
+        and whole
+        and all(a.dtype.kind in "biuf" and a.dtype.itemsize > 0 for a in arrays)
+    )
 
 
 @cache
@@ -58,7 +65,9 @@ def survey() -> tuple[Counter[str], list[str]]:
                 outputs = network(torch.from_numpy(np.array(given[0])))
         except UnsupportedError:
             continue
-        same = all(_is_close(outputs[port.name], array) for port, array in zip(program.outputs, wanted, strict=True))
+        same = all(
+            _is_close(outputs[port.name], array) for port, array in zip(program.outputs, wanted, strict=True)
+        )
         for operation in program.operations if same else ():
             right[operation.op] += 1
         wrong += [] if same else [case.name]

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from quantized_networks import NETWORKS, trained
+from torch import nn
 
 import gossamer as gs
 from gossamer import artifact
@@ -166,11 +167,27 @@ def test_what_stays_float_is_told():
     assert "layer_norm: 2 left in float32: normalizations" in said
     assert "matmul: 2 left in float32: a product of two activations" in said
     assert "softmax: 1" in said and "gelu: 1" in said
-    _, _, _, notes = quantized("recurrent")
-    said = " ".join(f"{note.subject}: {note.message}" for note in notes)
-    assert "lstm.weight_ih_l0: Quantize leaves it alone (lstm)" in said
     _, _, _, notes = quantized("signal")
     assert any(note.subject == "up.weight" and "conv_transpose1d" in note.message for note in notes)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+def test_recurrences_have_integer_weights_and_compute_in_float(cell, tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(4, 7, 16)
+    network = nn.ModuleList([cell(16, 24, 2, bidirectional=True, batch_first=True)])[0].eval()
+    graph = gs.trace(network, x)
+    program = lower(gs.Quantize(activations=None)(graph, gs.Task(calib=[x])))
+    matrices = [weight for name, weight in program.weights.items() if "weight" in name]
+    assert len(matrices) == 8 and all(isinstance(weight, Quantized) for weight in matrices)
+    engine = Engine(artifact.unpack(artifact.pack(program)))
+    ours, wanted = next(iter(engine(x.numpy()).values())), graph(x)[0].detach().numpy()
+    assert np.square(ours - wanted).mean() < 1e-3 * np.square(wanted).mean()
+    save(program, tmp_path / "net.onnx")
+    theirs = onnxruntime.InferenceSession(str(tmp_path / "net.onnx")).run(
+        None, {program.inputs[0].name: x.numpy()}
+    )
+    np.testing.assert_allclose(theirs[0], ours, atol=1e-5)
 
 
 def test_concatenated_parts_share_a_range_where_nothing_else_reads_them():

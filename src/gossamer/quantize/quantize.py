@@ -38,8 +38,6 @@ from .ranges import MinMax, Observer, Ranges
 from .types import Granularity, Grid, Int, Int8, PerChannel, PerGroup, PerTensor
 from .weights import FakeQuantize, FoldedQuantize, Rows
 
-_FLOAT_KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-
 
 class Exemption(abc.ABC):
     """A rule for layers that stay in float."""
@@ -200,7 +198,7 @@ class Quantize(Pass):
     def _chosen(self, graph: Graph) -> dict[str, Int]:
         """The integers of each weight that gets some."""
         every = layers(graph)
-        own = choose(every, self.weights, self.overrides, "Quantize", leave=_FLOAT_KINDS)
+        own = choose(every, self.weights, self.overrides, "Quantize", leave=())
         exempt = {layer.weight for rule in self.exempt for layer in rule.of(every)}
         for weight in sorted(exempt & own.values.keys()):
             note(weight, "stays in float: exempt by rule")
