@@ -91,6 +91,23 @@ LARGE = {
 }
 
 
+@pytest.mark.parametrize("kept", [0.01, 0.3, 0.7])
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("zeros", [0, 7])
+def test_integers_that_are_mostly_zero(axis, kept, zeros):
+    """The positions of those that are not, and their values, whatever axis the scales lie along."""
+    rng = np.random.default_rng(0)
+    shape = (48, 20, 3)
+    count = 1 if axis is None else shape[axis]
+    zero_point = np.full(() if axis is None else count, zeros, np.int8)
+    ints = np.where(rng.random(shape) < kept, rng.integers(-128, 128, shape), zeros).astype(np.int8)
+    scale = np.asarray(rng.random(zero_point.shape) + 0.1, np.float32)
+    weight = Quantized(ints, scale, zero_point, axis, 8)
+    data = pack(holding(weight=weight))
+    assert same(unpack(data), holding(weight=weight))
+    assert len(data) < 0.95 * ints.size or kept > 0.5
+
+
 @pytest.mark.parametrize("coding", CODINGS, ids=repr)
 @pytest.mark.parametrize("name", LARGE)
 def test_extremes(name, coding):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,35 +17,37 @@ from torch import Tensor
 from gossamer.artifact.program import Operation
 
 from ..tensors import dtype_name
-from .values import Function, attribute, ints, number, tensor
+from .values import Function, attribute, is_known, number, of_sizes, tensor
 
 
 def _unary(function: Function) -> Function:
-    return lambda operation, x: function(tensor(x))
+    def apply(operation: Operation, x: Any) -> Any:
+        numbers = _OF_NUMBERS.get(operation.op)
+        known = numbers is not None and not isinstance(x, Tensor) and is_known(x)
+        return numbers(np.asarray(x)) if known and numbers else function(tensor(x))
+
+    return apply
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> Function:
     def apply(operation: Operation, a: Any, b: Any) -> Any:
-        if isinstance(a, list) or isinstance(b, list):  # shape arithmetic
-            a, b = ints(a), ints(b)
-            size = max(len(a), len(b))
-            return [function(x, y) for x, y in zip(a * (size // len(a)), b * (size // len(b)), strict=True)]
         like = a if isinstance(a, Tensor) else b
+        if not isinstance(like, Tensor):
+            return of_sizes(function, a, b)
         return function(tensor(a, like), tensor(b, like))
 
     return apply
 
 
 def _divide(a: Any, b: Any) -> Any:
-    whole = not isinstance(a, Tensor) or not a.is_floating_point()
-    if not whole:
-        return a / b
-    return torch.div(a, b, rounding_mode="trunc") if isinstance(a, Tensor) else a // b
+    if isinstance(a, Tensor):
+        return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+    return a // b if isinstance(a, int | np.integer | torch.SymInt) else a / b
 
 
 def _modulo(operation: Operation, a: Any, b: Any) -> Any:
-    if isinstance(a, list) or isinstance(b, list):
-        return _binary(lambda x, y: x % y)(operation, a, b)
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        return of_sizes(lambda x, y: x % y, a, b)
     a = tensor(a, b if isinstance(b, Tensor) else None)
     function = torch.fmod if attribute(operation, "fmod", 0) else torch.remainder
     return function(a, tensor(b, a))
@@ -55,18 +59,25 @@ def _shift(operation: Operation, a: Any, b: Any) -> Tensor:
     return torch.bitwise_left_shift(a, tensor(b, a)) if left else torch.bitwise_right_shift(a, tensor(b, a))
 
 
-def _many(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
-    def apply(operation: Operation, *inputs: Any) -> Tensor:
-        result = tensor(inputs[0])
-        for other in inputs[1:]:
-            result = function(result, tensor(other, result))
-        return result
+def _many(function: Callable[[Any, Any], Any]) -> Function:
+    def apply(operation: Operation, *inputs: Any) -> Any:
+        like = next((x for x in inputs if isinstance(x, Tensor)), None)
+        values = inputs if like is None else [tensor(x, like) for x in inputs]
+        return functools.reduce(functools.partial(_binary(function), operation), values)
 
     return apply
 
 
+def _larger(a: Any, b: Any) -> Any:
+    return torch.maximum(a, b) if isinstance(a, Tensor) else torch.sym_max(a, b)  # type: ignore[no-untyped-call]
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return torch.minimum(a, b) if isinstance(a, Tensor) else torch.sym_min(a, b)  # type: ignore[no-untyped-call]
+
+
 def _mean(operation: Operation, *inputs: Any) -> Any:
-    return _many(torch.add)(operation, *inputs) / len(inputs)
+    return _many(operator.add)(operation, *inputs) / len(inputs)
 
 
 def _clip(operation: Operation, x: Any, low: Any = None, high: Any = None) -> Tensor:
@@ -122,10 +133,10 @@ def _is_infinite(operation: Operation, x: Tensor) -> Tensor:
 
 def _cast(operation: Operation, x: Any) -> Any:
     to = int(attribute(operation, "to", TensorProto.FLOAT))
-    if isinstance(x, list) and to == TensorProto.INT64:
+    if not isinstance(x, Tensor) and to == TensorProto.INT64 and not is_known(x):
         return x
-    if isinstance(x, np.ndarray):
-        return x.astype(dtype_name(to, "Cast"))
+    if not isinstance(x, Tensor) and is_known(x):
+        return np.asarray(x).astype(dtype_name(to, "Cast"))
     return tensor(x).to(getattr(torch, dtype_name(to, "Cast")))
 
 
@@ -133,11 +144,18 @@ def _cast_like(operation: Operation, x: Any, like: Any) -> Tensor:
     return tensor(x).to(tensor(like).dtype)
 
 
-def _where(operation: Operation, condition: Any, a: Any, b: Any) -> Tensor:
+def _where(operation: Operation, condition: Any, a: Any, b: Any) -> Any:
     like = next((v for v in (condition, a, b) if isinstance(v, Tensor)), None)
+    if like is None:
+        return of_sizes(lambda c, x, y: x if c else y, condition, a, b)
     return torch.where(tensor(condition, like), tensor(a, like), tensor(b, like))
 
 
+# What shape arithmetic has of them; its results are numbers again.
+_OF_NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Round": np.round, "Sqrt": np.sqrt,
+    "Reciprocal": np.reciprocal, "Not": np.logical_not, "Sign": np.sign, "Exp": np.exp, "Log": np.log,
+}  # fmt: skip
 _ONE: dict[str, Function] = {
     "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "HardSwish": F.hardswish, "Softplus": F.softplus,
     "Softsign": F.softsign, "Mish": F.mish, "Erf": torch.erf, "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt,
@@ -166,5 +184,5 @@ ELEMENTS: dict[str, Function] = {
     "Swish": _swish, "SwiGLU": lambda operation, a, b: _swish(operation, a) * b,
     "Gelu": _gelu, "PRelu": _prelu, "Clip": _clip, "Cast": _cast, "CastLike": _cast_like,
     "Where": _where, "Mod": _modulo, "BitShift": _shift, "IsInf": _is_infinite,
-    "Max": _many(torch.maximum), "Min": _many(torch.minimum), "Sum": _many(torch.add), "Mean": _mean,
+    "Max": _many(_larger), "Min": _many(_smaller), "Sum": _many(operator.add), "Mean": _mean,
 }  # fmt: skip

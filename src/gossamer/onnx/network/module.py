@@ -162,25 +162,32 @@ def _with_free_batch(program: Program) -> Program:
     batch = _fixed_batch(program)
     if batch is None:
         return program
-    weights = dict(program.weights)
+    weights, operations = dict(program.weights), []
     for operation in program.operations:
         shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
-        if isinstance(shape, Dense) and shape.values.size > 1 and shape.values[0] == batch:
-            weights[operation.inputs[1]] = _any_batch(operation, shape.values)
+        if isinstance(shape, Dense) and shape.values.size > 1:
+            name = f"{operation.outputs[0]}.any_batch"
+            weights[name] = _any_batch(operation, shape.values, batch)
+            operation = replace(operation, inputs=(operation.inputs[0], name))
+        operations.append(operation)
     inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
     outputs = tuple(replace(port, shape=None) for port in program.outputs)
-    return replace(program, inputs=inputs, outputs=outputs, weights=weights)
+    return replace(program, inputs=inputs, outputs=outputs, weights=weights, operations=tuple(operations))
 
 
-def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any]) -> Dense:
-    """``sizes`` of a reshape to a number of examples, for any number of them."""
-    batch = 0 if -1 in sizes else -1
-    if batch == 0 and operation.attributes.get("allowzero"):
+def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any], batch: int) -> Dense:
+    """``sizes`` of a reshape for any number of examples, which are the slowest part of what is in memory."""
+    first = int(sizes[0])
+    if -1 not in sizes and first:
+        first = -1
+    elif first == batch:
+        first = 0
+    if first == 0 and operation.attributes.get("allowzero"):
         raise UnsupportedError(
             f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export "
             "the model with a batch dimension that is dynamic"
         )
-    return Dense(np.array([batch, *sizes[1:]], np.int64))
+    return Dense(np.array([first, *sizes[1:]], np.int64))
 
 
 def _free(owner: nn.Module, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,17 @@ from gossamer.artifact.program import Operation
 
 from .values import Function, attribute, ints, tensor
 
+# Of shapes, whose parts may depend on the batch.
+_OF_SIZES: dict[str, Callable[[list[Any]], Any]] = {
+    "ReduceProd": math.prod, "ReduceSum": sum, "ReduceMax": max, "ReduceMin": min,
+}  # fmt: skip
+
 
 def _reduce(function: Callable[..., Tensor]) -> Function:
-    def apply(operation: Operation, given: Any, axes: Any = None) -> Tensor:
+    def apply(operation: Operation, given: Any, axes: Any = None) -> Any:
+        if not isinstance(given, Tensor) and operation.op in _OF_SIZES:
+            found = _OF_SIZES[operation.op](ints(given))
+            return [found] if attribute(operation, "keepdims", 1) else found
         x, axes = tensor(given), attribute(operation, "axes", axes)
         places = [] if axes is None else ints(axes)
         if not places and attribute(operation, "noop_with_empty_axes", 0):

@@ -101,7 +101,7 @@ def _changes(operation: Operation, x: Tensor, scales: Any, sizes: Any) -> Iterat
     places = list(range(x.ndim)) if chosen is None else [axis % x.ndim for axis in chosen]
     if sizes is not None and len(ints(sizes)):
         for place, size in zip(places, ints(sizes), strict=True):
-            if not isinstance(size, int) and place < 2:  # the batch, as it was
+            if place == 0:  # the batch, whatever it is
                 continue
             before = x.shape[place]
             if int(size) != int(before):

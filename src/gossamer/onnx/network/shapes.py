@@ -13,15 +13,17 @@ from torch import Tensor
 from gossamer.artifact.program import Operation
 
 from .padding import around
-from .values import Function, attribute, ints, number, tensor
+from .values import Function, attribute, ints, is_known, number, tensor
+
+_MOST_SIZES = 64  # whole numbers of a constant that may be a shape
 
 
 def _shape(operation: Operation, x: Any) -> list[Any]:
     return list(tensor(x).shape)[attribute(operation, "start", None) : attribute(operation, "end", None)]
 
 
-def _size(operation: Operation, x: Any) -> list[Any]:
-    return [math.prod(tensor(x).shape)]
+def _size(operation: Operation, x: Any) -> Any:
+    return math.prod(tensor(x).shape)
 
 
 def _reshape(operation: Operation, x: Any, shape: Any) -> Any:
@@ -93,14 +95,14 @@ def _slice(
     strides = [1] * len(starts) if steps is None else ints(steps)
     if isinstance(x, list):
         return x[starts[0] : ends[0] : strides[0]]
-    x = tensor(x)
     for start, end, place, stride in zip(starts, ends, places, strides, strict=True):
-        if stride < 0:
+        if stride < 0 and isinstance(x, Tensor):
             chosen = range(int(x.shape[place]))[_from_behind(start) : _from_behind(end) : stride]
             x = x.index_select(place, torch.tensor(chosen, dtype=torch.long, device=x.device))
             continue
         index = [slice(None)] * x.ndim
-        index[place] = slice(start, None if isinstance(end, int) and end >= 2**31 - 1 else end, stride)
+        far = isinstance(end, int) and abs(end) >= 2**31 - 1 and (end > 0) == (stride > 0)
+        index[place] = slice(start, None if far else end, stride)
         x = x[tuple(index)]
     return x
 
@@ -119,8 +121,10 @@ def _expand(operation: Operation, x: Any, shape: Any) -> Tensor:
     )
 
 
-def _constant_of_shape(operation: Operation, shape: Any) -> Tensor:
+def _constant_of_shape(operation: Operation, shape: Any) -> Any:
     value = np.asarray(attribute(operation, "value", np.zeros(1, np.float32))).reshape(-1)
+    if value.dtype == np.int64 and is_known(shape) and math.prod(ints(shape)) <= _MOST_SIZES:
+        return np.full(ints(shape), value[0])
     filled: Tensor = torch.full(ints(shape), value[0].item(), dtype=torch.from_numpy(value[:1].copy()).dtype)
     return filled
 

@@ -1,4 +1,4 @@
-"""What operators are given: tensors, NumPy arrays (small constants) and lists (shapes that depend on the batch)."""
+"""What operators are given: tensors, NumPy arrays (small constants), and for shapes that depend on the batch lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,31 @@ def tensor(value: Any, like: Tensor | None = None) -> Tensor:
 
 def ints(value: Any) -> list[Any]:
     """A value as sizes: numbers, and symbols where they depend on the batch."""
+    if isinstance(value, Tensor):
+        raise UnsupportedError(
+            "passes cannot work on this file: sizes in it are computed of what the network is given"
+        )
+    if isinstance(value, torch.SymInt):
+        return [value]
     return value if isinstance(value, list) else np.asarray(value).reshape(-1).tolist()
+
+
+def is_known(value: Any) -> bool:
+    """Whether it is numbers alone, of which none depends on the batch."""
+    if isinstance(value, list):
+        return not any(isinstance(part, torch.SymInt) for part in value)
+    return not isinstance(value, Tensor | torch.SymInt)
+
+
+def of_sizes(function: Callable[..., Any], *values: Any) -> Any:
+    """``function`` of numbers for each place of sizes that are no tensors, with broadcasting: shape arithmetic."""
+    if all(map(is_known, values)):
+        return np.vectorize(function)(*map(np.asarray, values))
+    scalar = not any(isinstance(value, list) or np.ndim(value) for value in values)
+    parts = [ints(value) for value in values]
+    size = max(map(len, parts))
+    found = [function(*each) for each in zip(*(part * (size // len(part)) for part in parts), strict=True)]
+    return found[0] if scalar else found
 
 
 def number(value: Any) -> Any:
