@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from quantization_training import task_on
+from quantization_training import SEEDS, of_seed, task_on
 from torch import Tensor, nn
 
 import gossamer as gs
@@ -131,27 +132,26 @@ def error(file: Path, tested: Examples) -> float:
     return 100 * float((np.concatenate(answers) != tested.targets.numpy()).mean())
 
 
-def run(
-    experiment: Experiment, task: Task, tested: Examples, out: Path, options: argparse.Namespace
-) -> dict[str, object]:
-    """Train, or take what is there, and measure the file."""
+def run(experiment: Experiment, task: Task, out: Path, options: argparse.Namespace, seed: int) -> Path:
+    """The trained network's file: what is there, or trained."""
+    out.mkdir(parents=True, exist_ok=True)
     file = file_of(experiment, out)
     if not file.exists():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         began = time.monotonic()
-        recipe = [shorter(each, options.epochs) for each in experiment.recipe]
+        recipe = [trained_as(each, options.epochs, seed) for each in experiment.recipe]
         model = experiment.build().to(options.device)
         compress(model, task, recipe, checkpoint=out / file.stem).save(file)
-        print(f"{experiment.name}: {time.monotonic() - began:.0f} s", flush=True)
-    return {"row": experiment.name, "error": error(file, tested), "bytes": file.stat().st_size}
+        print(f"{experiment.name}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    return file
 
 
-def shorter(each: Pass, share: float) -> Pass:
-    """With that share of the epochs."""
+def trained_as(each: Pass, share: float, seed: int) -> Pass:
+    """With that share of the epochs, and that seed."""
     if isinstance(each, Finetune):
-        return dataclasses.replace(each, epochs=max(1, round(each.epochs * share)))
+        return dataclasses.replace(each, epochs=max(1, round(each.epochs * share)), seed=seed)
     if isinstance(each, Repeat):
-        return dataclasses.replace(each, passes=[shorter(inner, share) for inner in each.passes])
+        return dataclasses.replace(each, passes=[trained_as(inner, share, seed) for inner in each.passes])
     return each
 
 
@@ -188,16 +188,39 @@ def _slowest(path: Path, rows: NDArray[np.float32]) -> float:
 
 
 def low_bits(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """Every experiment that is trained, or with ``train`` all of them: error and bytes of the file."""
-    out = options.out / "low-bits"
-    out.mkdir(parents=True, exist_ok=True)
+    """Every experiment that is trained, or with ``train`` all: errors of the seeds, and the first file's bytes."""
+    folder = options.out / "low-bits"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["ACCELERATE_MIXED_PRECISION"] = options.mixed_precision
+    tested = mnist(options.mnist).test
     for experiment in experiments():
-        wanted = experiment.name.startswith(options.jobs) and options.rows in experiment.name
-        if wanted and (options.train or file_of(experiment, out).exists()):
+        if not experiment.name.startswith(options.jobs) or options.rows not in experiment.name:
+            continue
+        files = list(files_of(experiment, folder, options))
+        if files:
+            errors = [error(file, tested) for file in files]
+            bytes_ = [file.stat().st_size for file in files]
+            yield {
+                "row": experiment.name,
+                "errors": errors,
+                "error": float(np.mean(errors)),
+                "bytes": bytes_[0],
+            }
+    if options.rows in COUNTED:
+        yield xnor_speed(folder)
+
+
+def files_of(experiment: Experiment, folder: Path, options: argparse.Namespace) -> Iterator[Path]:
+    """The file of each seed that is trained, or that ``train`` asks for."""
+    for seed in range(SEEDS):
+        out = of_seed(folder, seed)
+        if (options.train and seed < options.seeds) or file_of(experiment, out).exists():
             task = task_on(options.mnist, options.device, options.examples, batch=128)
             shuffled = dataclasses.replace(task.train, shift=experiment.shift)
-            task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
-            tested = mnist(options.mnist).test
-            yield run(experiment, task, tested, out, options)
-    if options.rows in COUNTED:
-        yield xnor_speed(out)
+            yield run(
+                experiment,
+                dataclasses.replace(task, train=shuffled, loss=experiment.loss),
+                out,
+                options,
+                seed,
+            )

@@ -45,7 +45,10 @@ void pad_automatically(const Node& node, size_t spatial, Window& w) {
   }
 }
 
-int64_t slides(int64_t room, int64_t stride, bool ceil) { return room < 0 ? 0 : (room + (ceil ? stride - 1 : 0)) / stride + 1; }
+int64_t slides(int64_t room, int64_t stride, bool ceil) {
+  const int64_t up = room + (ceil ? stride - 1 : 0);
+  return up < 0 ? 0 : up / stride + 1;
+}
 
 }  // namespace
 

@@ -89,7 +89,8 @@ WindowNd window_nd(const Node& node, const Shape& x, const Shape& kernel) {
   for (size_t d = 0; d < w.spatial(); ++d) {
     if (same) share_padding(((w.in[d] + w.stride[d] - 1) / w.stride[d] - 1) * w.stride[d] + reach(w, d) - w.in[d], upper, w.begin[d], w.end[d]);
     const int64_t room = w.in[d] + w.begin[d] + w.end[d] - reach(w, d);
-    w.out[d] = room < 0 ? 0 : (room + (ceil ? w.stride[d] - 1 : 0)) / w.stride[d] + 1;
+    const int64_t up = room + (ceil ? w.stride[d] - 1 : 0);
+    w.out[d] = up < 0 ? 0 : up / w.stride[d] + 1;
     // A window that would begin in the padding behind the input is left out, as PyTorch and ONNX Runtime do.
     if (ceil && w.out[d] > 1 && (w.out[d] - 1) * w.stride[d] >= w.in[d] + w.begin[d]) --w.out[d];
     if (w.out[d] < 1) throw ShapeError(node.label() + ": input " + shape_text(x) + " is smaller than the kernel");

@@ -91,6 +91,8 @@ IMAGE = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32
         (9, "Upsample", [IMAGE, np.float32([1, 1, 2, 2])], {"mode": "linear"}),
         (10, "Scatter", [IMAGE[0, 0], np.array([[0, 3, 1]]), np.float32([[7, 8, 9]])], {"axis": 0}),
         (13, "Dropout", [IMAGE], {}),
+        (13, "AveragePool", [IMAGE], {"kernel_shape": [9, 7], "strides": [9, 7], "ceil_mode": 1}),
+        (13, "MaxPool", [IMAGE], {"kernel_shape": [9, 3], "strides": [9, 2], "ceil_mode": 1}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -13,6 +13,7 @@ from gossamer import _native, artifact
 from gossamer.artifact import Operation, Port, Program
 from gossamer.engine import Engine
 from gossamer.errors import FormatError, GossamerError, InputError, UnsupportedError
+from gossamer.onnx import to_onnx
 from gossamer.weights import Weight
 
 ADD = program(
@@ -227,6 +228,10 @@ def test_files(tmp_path):
     x = floats(2, 4, 3)
     np.testing.assert_array_equal(Engine(tmp_path / "net.goss")(x), Engine(net)(x))
     np.testing.assert_array_equal(Engine(str(tmp_path / "net.goss"))(x), Engine(net)(x))
+    np.testing.assert_array_equal(Engine((tmp_path / "net.goss").read_bytes())(x), Engine(net)(x))
+    np.testing.assert_array_equal(Engine(to_onnx(net).SerializeToString())(x), Engine(net)(x))
+    with pytest.raises(FormatError):
+        Engine(b"no such file")
     with pytest.raises(FileNotFoundError):
         Engine(tmp_path / "other.goss")
     (tmp_path / "bad.goss").write_bytes(b"no such file")

@@ -171,3 +171,48 @@ def test_a_batch_fixed_at_another_number_becomes_any():
     for given in (x, x[:2]):
         graph = to_graph(load(proto), [given])
         torch.testing.assert_close(next(iter(graph(x).values())), network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_that_share_their_values_with_what_trains():
+    """Exporters write equal tensors once: the zeros of a mean and of a bias."""
+    value = helper.make_tensor_value_info
+    weights = {"zeros": np.zeros(70, np.float32), "ones": np.ones(70, np.float32)}
+    graph = helper.make_graph(
+        [helper.make_node("BatchNormalization", ["x", "ones", "zeros", "zeros", "ones"], ["y"])], "norm",
+        [value("x", 1, ["n", 70, 4])], [value("y", 1, ["n", 70, 4])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    x = torch.randn(3, 70, 4)
+    made = to_graph(load(model), [x])
+    torch.testing.assert_close(made(x)["y"], x / np.sqrt(1 + 1e-5), rtol=1e-5, atol=1e-5)
+    assert len(list(made.parameters())) == 2 and len(list(made.buffers())) == 2
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_shapes_as_the_older_exporter_writes_them(size, tmp_path):
+    """Sizes gathered from Shape, halved, joined, compared with -1 and chosen from."""
+
+    class Old(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.words = nn.Parameter(torch.randn(1, 5, 8)), nn.Embedding(20, 8)
+            self.calm, self.out = nn.LayerNorm(8), nn.Linear(8, 3)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            x = self.words(ids) + self.places.expand(ids.shape[0], -1, -1)
+            a, b = x.view(ids.shape[0], -1, 2, x.shape[-1] // 2).unbind(2)
+            x = torch.cat([b, a], -1).reshape(x.size(0) * x.size(1), 8)
+            return self.out(self.calm(x)).view(ids.shape[0], ids.shape[1], -1)
+
+    torch.manual_seed(0)
+    network, ids = Old().eval(), torch.randint(0, 20, (size, 5))
+    path = tmp_path / "old.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (ids,), str(path), dynamo=False, opset_version=14, input_names=["ids"], output_names=["y"],
+            dynamic_axes={"ids": {0: "n"}, "y": {0: "n"}} if size > 1 else None,
+        )  # fmt: skip
+    more = torch.randint(0, 20, (4, 5))
+    torch.testing.assert_close(to_graph(load(path), [more])(more)["y"], network(more), rtol=1e-4, atol=1e-5)

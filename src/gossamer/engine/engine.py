@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gossamer import _native, artifact
+from gossamer.artifact.layout import MAGIC
 from gossamer.artifact.program import Port, Program
 from gossamer.errors import InputError, UnsupportedError
 
@@ -27,7 +28,7 @@ def operators() -> tuple[str, ...]:
 
 
 class Engine:
-    """Runs a ``.goss`` file, an ``.onnx`` file or a Program; depends on NumPy alone.
+    """Runs a ``.goss`` file, an ``.onnx`` file, the bytes of one or a Program; depends on NumPy alone.
 
     ``threads``: at most so many threads work on one call, the caller's among them, and never more than the process has
     processors (``engine.threads`` tells). Several Python threads may call one Engine at a time; the GIL is released.
@@ -46,7 +47,7 @@ class Engine:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Program,
+        source: str | os.PathLike[str] | bytes | Program,
         *,
         threads: int = 1,
         isa: str | None = None,
@@ -168,13 +169,14 @@ def _example(port: Port) -> Array:
     return np.zeros(sizes, dtype=port.dtype)
 
 
-def _load(path: str | os.PathLike[str]) -> Program:
-    text = os.fspath(path)
-    if not text.endswith(".onnx"):
-        return artifact.read(text)
+def _load(source: str | os.PathLike[str] | bytes) -> Program:
+    if isinstance(source, bytes) and source.startswith(MAGIC):
+        return artifact.unpack(source)
+    if not isinstance(source, bytes) and not os.fspath(source).endswith(".onnx"):
+        return artifact.read(source)
     from gossamer.artifact import onnx_reader  # a .goss file loads faster without it
 
-    return onnx_reader.read(text)
+    return onnx_reader.parse(source) if isinstance(source, bytes) else onnx_reader.read(source)
 
 
 def _choose_isa(asked: str | None) -> str:

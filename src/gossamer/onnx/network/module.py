@@ -7,6 +7,7 @@ stands between. Shape arithmetic that ``simplify`` leaves is done while tracing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gossamer.artifact.program import Operation, Program
+from gossamer.artifact.program import Operation, Port, Program
 from gossamer.engine import Engine
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, Input, trace
 from gossamer.weights import Dense, decode
 
 from ..simplifying import simplify
+from ..values import infer
 from .operators import OPERATORS
 from .recurrent import with_torch_weights
 from .values import unsupported
@@ -59,7 +61,7 @@ class Network(nn.Module):
             raise UnsupportedError(
                 f"passes cannot work on the operators {', '.join(unknown)} of an ONNX file; give the PyTorch model"
             )
-        self.program = program = with_torch_weights(program)
+        self.program = program = with_torch_weights(_with_own_statistics(program))
         self.read = {name for o in program.operations for name in o.inputs} | {
             p.name for p in program.outputs
         }
@@ -145,6 +147,22 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     return graph
 
 
+def _with_own_statistics(program: Program) -> Program:
+    """``program`` with mean and variance of each norm as weights of their own: zeros may be shared with what trains."""
+    weights, operations = dict(program.weights), []
+    read = Counter(name for operation in program.operations for name in operation.inputs)
+    for operation in program.operations:
+        inputs = list(operation.inputs)
+        if operation.op == "BatchNormalization":
+            for place, what in ((3, "running_mean"), (4, "running_var")):
+                if read[inputs[place]] > 1 and inputs[place] in weights:
+                    name = f"{operation.outputs[0]}.{what}"
+                    weights[name] = weights[inputs[place]]
+                    inputs[place] = name
+        operations.append(replace(operation, inputs=tuple(inputs)))
+    return replace(program, weights=weights, operations=tuple(operations))
+
+
 def _cycled(x: Tensor, count: int) -> Tensor:
     """The first ``count`` rows, from the beginning again where there are fewer."""
     return x[torch.arange(count) % len(x)]
@@ -154,7 +172,7 @@ def _fixed_batch(program: Program) -> int | None:
     """The number of examples that every input of the file is fixed at."""
     sizes = {port.shape[0] if port.shape else None for port in program.inputs}
     size = next(iter(sizes)) if len(sizes) == 1 else None
-    return size if isinstance(size, int) else None
+    return size if isinstance(size, int) and size > 0 else None
 
 
 def _with_free_batch(program: Program) -> Program:
@@ -162,12 +180,12 @@ def _with_free_batch(program: Program) -> Program:
     batch = _fixed_batch(program)
     if batch is None:
         return program
-    weights, operations = dict(program.weights), []
+    weights, operations, known = dict(program.weights), [], infer(program)
     for operation in program.operations:
         shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
         if isinstance(shape, Dense) and shape.values.size > 1:
             name = f"{operation.outputs[0]}.any_batch"
-            weights[name] = _any_batch(operation, shape.values, batch)
+            weights[name] = _any_batch(operation, shape.values, batch, known.get(operation.outputs[0]))
             operation = replace(operation, inputs=(operation.inputs[0], name))
         operations.append(operation)
     inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
@@ -175,13 +193,14 @@ def _with_free_batch(program: Program) -> Program:
     return replace(program, inputs=inputs, outputs=outputs, weights=weights, operations=tuple(operations))
 
 
-def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any], batch: int) -> Dense:
+def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any], batch: int, result: Port | None) -> Dense:
     """``sizes`` of a reshape for any number of examples, which are the slowest part of what is in memory."""
-    first = int(sizes[0])
-    if -1 not in sizes and first:
-        first = -1
-    elif first == batch:
-        first = 0
+    if -1 in sizes and sizes[0] != batch:
+        return Dense(sizes)
+    shape = result.shape if result is not None else None
+    if shape is not None and all(isinstance(size, int) and size > 0 for size in shape):
+        return Dense(np.array([-1, *shape[1:]], np.int64))
+    first = 0 if -1 in sizes else -1
     if first == 0 and operation.attributes.get("allowzero"):
         raise UnsupportedError(
             f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export "
