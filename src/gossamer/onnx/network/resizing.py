@@ -101,9 +101,9 @@ def _changes(operation: Operation, x: Tensor, scales: Any, sizes: Any) -> Iterat
     places = list(range(x.ndim)) if chosen is None else [axis % x.ndim for axis in chosen]
     if sizes is not None and len(ints(sizes)):
         for place, size in zip(places, ints(sizes), strict=True):
-            if place == 0:  # the batch, whatever it is
-                continue
             before = x.shape[place]
+            if place == 0 or isinstance(size, torch.SymInt) or isinstance(before, torch.SymInt):
+                continue  # the batch, whatever it is
             if int(size) != int(before):
                 yield _Axis(place, int(before), int(size), int(size) / int(before))
         return
