@@ -20,7 +20,7 @@ import gossamer.measure.resources  # noqa: F401  recipes in YAML name its classe
 from gossamer import artifact, metrics
 from gossamer.artifact import Coding, Program, Smallest
 from gossamer.engine import Engine
-from gossamer.errors import CheckpointError, UnsupportedError
+from gossamer.errors import CheckpointError, SaveError, UnsupportedError
 from gossamer.graph import (
     Graph,
     Note,
@@ -206,7 +206,12 @@ class _Run:
         with record() as lowering:
             program = lower(self.graph)
             data = artifact.pack(program)
-            metric = self._metric(artifact.unpack(data))
+            shipped = artifact.unpack(data)
+            if not artifact.same(shipped, program):
+                raise SaveError(
+                    f"{name}: the file does not read back as what was written; please report the network"
+                )
+            metric = self._metric(shipped)
         seen = tuple(dict.fromkeys([*notes, *lowering]))
         self.stages.append(StageFile(name, data, metric, self.seconds, seen))
         self.seconds, self.notes = 0.0, []

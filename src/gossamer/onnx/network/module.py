@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gossamer.artifact.program import Operation, Port, Program
+from gossamer.artifact.program import Program
 from gossamer.engine import Engine
 from gossamer.errors import GraphError, UnsupportedError
 from gossamer.graph import Graph, Input, trace
 from gossamer.weights import Dense, decode
 
 from ..simplifying import simplify
-from ..values import infer
+from .batch import fixed_batch, with_free_batch
 from .operators import OPERATORS
 from .recurrent import with_torch_weights
 from .values import unsupported
@@ -53,7 +53,7 @@ class Network(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        program = simplify(of_today(_with_free_batch(program)))
+        program = simplify(of_today(with_free_batch(program)))
         unknown = sorted({o.op for o in program.operations if o.domain or o.op not in OPERATORS})
         if any(operation.op == "QuantizeLinear" for operation in program.operations):
             raise UnsupportedError("this file is quantized already; start from the float file")
@@ -131,20 +131,39 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     graph = trace(Network(program).eval(), tuple(inputs))
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
-    rows = [_cycled(x, _fixed_batch(program) or 1) for x in inputs]
+    _require_same_outputs(graph, program, inputs)
+    return graph
+
+
+def _require_same_outputs(graph: Graph, program: Program, inputs: Sequence[Tensor]) -> None:
+    """Raise GraphError where ``graph`` computes other outputs than the Engine, of as many examples as the file takes.
+
+    Of twice as many it gives the same for each, or where the file fixed them it would mix them.
+    """
+    count, engine = fixed_batch(program) or 1, Engine(program)
+    rows = [_cycled(x, 2 * count) for x in inputs]
+    halves = [[x[:count] for x in rows], [x[count:] for x in rows]]
+    wanted = [_outputs(engine, program, half) for half in halves]
     with torch.no_grad():
-        ours = graph(*rows)
-    theirs = Engine(program)(**{port.name: x.numpy() for port, x in zip(program.inputs, rows, strict=True)})
-    theirs = theirs if isinstance(theirs, dict) else {program.outputs[0].name: theirs}
-    for name, wanted in theirs.items():
-        found = ours[name].numpy()
-        if found.shape != wanted.shape or not np.allclose(
-            found, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max()
-        ):
+        ours, whole = graph(*halves[0]), graph(*rows)
+    for name, first in wanted[0].items():
+        same = _is_close(ours[name].numpy(), first)
+        if fixed_batch(program) and whole[name].ndim and len(whole[name]) == 2 * count:
+            same &= _is_close(whole[name].numpy(), np.concatenate([each[name] for each in wanted]))
+        if not same:
             raise GraphError(
                 f"output {name!r} of the file comes out differently in torch; please report the file"
             )
-    return graph
+
+
+def _outputs(engine: Engine, program: Program, inputs: Sequence[Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    found = engine(**{port.name: x.numpy() for port, x in zip(program.inputs, inputs, strict=True)})
+    return found if isinstance(found, dict) else {program.outputs[0].name: found}
+
+
+def _is_close(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> bool:
+    near = 1e-3 * np.abs(wanted).max(initial=0)
+    return found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-2, atol=near)
 
 
 def _with_own_statistics(program: Program) -> Program:
@@ -166,47 +185,6 @@ def _with_own_statistics(program: Program) -> Program:
 def _cycled(x: Tensor, count: int) -> Tensor:
     """The first ``count`` rows, from the beginning again where there are fewer."""
     return x[torch.arange(count) % len(x)]
-
-
-def _fixed_batch(program: Program) -> int | None:
-    """The number of examples that every input of the file is fixed at."""
-    sizes = {port.shape[0] if port.shape else None for port in program.inputs}
-    size = next(iter(sizes)) if len(sizes) == 1 else None
-    return size if isinstance(size, int) and size > 0 else None
-
-
-def _with_free_batch(program: Program) -> Program:
-    """Where every input's batch size is fixed at one number: any, and reshapes to so many examples keep the batch."""
-    batch = _fixed_batch(program)
-    if batch is None:
-        return program
-    weights, operations, known = dict(program.weights), [], infer(program)
-    for operation in program.operations:
-        shape = weights.get(operation.inputs[1]) if operation.op == "Reshape" else None
-        if isinstance(shape, Dense) and shape.values.size > 1:
-            name = f"{operation.outputs[0]}.any_batch"
-            weights[name] = _any_batch(operation, shape.values, batch, known.get(operation.outputs[0]))
-            operation = replace(operation, inputs=(operation.inputs[0], name))
-        operations.append(operation)
-    inputs = tuple(replace(port, shape=("batch", *(port.shape or ())[1:])) for port in program.inputs)
-    outputs = tuple(replace(port, shape=None) for port in program.outputs)
-    return replace(program, inputs=inputs, outputs=outputs, weights=weights, operations=tuple(operations))
-
-
-def _any_batch(operation: Operation, sizes: np.ndarray[Any, Any], batch: int, result: Port | None) -> Dense:
-    """``sizes`` of a reshape for any number of examples, which are the slowest part of what is in memory."""
-    if -1 in sizes and sizes[0] != batch:
-        return Dense(sizes)
-    shape = result.shape if result is not None else None
-    if shape is not None and all(isinstance(size, int) and size > 0 for size in shape):
-        return Dense(np.array([-1, *shape[1:]], np.int64))
-    first = 0 if -1 in sizes else -1
-    if first == 0 and operation.attributes.get("allowzero"):
-        raise UnsupportedError(
-            f"{operation.name or operation.op} reshapes to {sizes.tolist()}, the batch size among them: export "
-            "the model with a batch dimension that is dynamic"
-        )
-    return Dense(np.array([first, *sizes[1:]], np.int64))
 
 
 def _free(owner: nn.Module, name: str) -> str:

@@ -75,7 +75,17 @@ def _concat(operation: Operation, *parts: Any) -> Any:
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate(parts, attribute(operation, "axis", 0))
     like = next(part for part in parts if isinstance(part, Tensor))
-    return torch.cat([tensor(part, like) for part in parts], int(attribute(operation, "axis", 0)))
+    tensors = [tensor(part, like) for part in parts]
+    axis = int(attribute(operation, "axis", 0)) % like.ndim
+    return torch.cat(_of_one_batch(tensors) if axis else tensors, axis)
+
+
+def _of_one_batch(parts: list[Tensor]) -> list[Tensor]:
+    """A weight that was one row of a file's only example (a class token), for as many as there are."""
+    batch = next((part.shape[0] for part in parts if isinstance(part.shape[0], torch.SymInt)), None)
+    if batch is None:
+        batch = max(part.shape[0] for part in parts)
+    return [part.expand(batch, *part.shape[1:]) if part.shape[0] == 1 else part for part in parts]
 
 
 def _split(operation: Operation, x: Tensor, sizes: Any = None) -> tuple[Tensor, ...]:
