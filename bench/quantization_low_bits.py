@@ -91,7 +91,7 @@ def experiments() -> list[Experiment]:
     return [
         Experiment("LeNet-5, float", lenet_5, [dense]),
         Experiment("LeNet-5, TWN", lenet_5, [dense, Ternarize(), train(10, 1e-3)]),
-        Experiment("LeNet-5, TTQ", lenet_5, [dense, Ternarize(TTQ()), train(10, 1e-3)]),
+        Experiment("LeNet-5, TTQ", lenet_5, [dense, Ternarize(TTQ()), train(20, 1e-3)]),
         Experiment(
             "LeNet-5, INQ 5 bits",
             lenet_5,
@@ -102,7 +102,7 @@ def experiments() -> list[Experiment]:
         Experiment(
             "perceptron, BinaryConnect",
             perceptron,
-            [Binarize(BinaryConnect()), train(40, 3e-3)],
+            [Binarize(BinaryConnect()), train(80, 3e-3)],
             shift=False,
             loss=squared_hinge,
         ),

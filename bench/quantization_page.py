@@ -116,7 +116,7 @@ def _low_bits(rows: Sequence[Row]) -> str:
 
 
 def _each(row: Row) -> str:
-    return ", ".join(f"{error:.2f}" for error in row["errors"])
+    return ", ".join(f"{error:.2f}" for error in row.get("errors", [row["error"]]))
 
 
 def _counted(row: Row) -> str:
