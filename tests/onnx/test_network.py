@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import gossamer as gs
-from gossamer.errors import InputError, UnsupportedError
+from gossamer.errors import GraphError, InputError, UnsupportedError
 from gossamer.graph import check, layers
 from gossamer.onnx import load, lower, save, to_graph
 from gossamer.weights import Quantized
@@ -216,3 +216,19 @@ def test_shapes_as_the_older_exporter_writes_them(size, tmp_path):
         )  # fmt: skip
     more = torch.randint(0, 20, (4, 5))
     torch.testing.assert_close(to_graph(load(path), [more])(more)["y"], network(more), rtol=1e-4, atol=1e-5)
+
+
+def test_examples_that_a_file_of_one_mixes_are_named():
+    """Similarities of all pairs: of one example a single number, of more a matrix."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]),
+            helper.make_node("MatMul", ["x", "t"], ["pairs"]),
+            helper.make_node("ReduceSum", ["pairs", "axis"], ["y"], keepdims=1),
+        ],
+        "pairs", [value("x", 1, [1, 8])], [value("y", 1, [1, 1])], [numpy_helper.from_array(np.array([1]), "axis")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(GraphError, match="'y' of the file mixes the examples .* dynamic"):
+        to_graph(load(model), [torch.randn(4, 8)])
