@@ -371,9 +371,9 @@ def main() -> None:
                 held = results.get(name, {"rows": []})["rows"] if options.rows else []
                 for row in experiment(options):
                     print(row, flush=True)
-                    held = merged(held, [row])
+                    held = merged(held, [{**row, "machine": here()}])
                     results = kept(options.results)  # another run may have measured something else meanwhile
-                    results[name] = {"rows": held, "machine": here()}
+                    results[name] = {"rows": held}
                     options.results.parent.mkdir(parents=True, exist_ok=True)
                     options.results.write_text(json.dumps(results, indent=1) + "\n")
     write_page(kept(options.results), options.page)

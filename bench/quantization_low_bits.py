@@ -198,14 +198,8 @@ def low_bits(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             continue
         files = list(files_of(experiment, folder, options))
         if files:
-            errors = [error(file, tested) for file in files]
-            bytes_ = [file.stat().st_size for file in files]
-            yield {
-                "row": experiment.name,
-                "errors": errors,
-                "error": float(np.mean(errors)),
-                "bytes": bytes_[0],
-            }
+            errors, size = [error(file, tested) for file in files], files[0].stat().st_size
+            yield {"row": experiment.name, "errors": errors, "error": float(np.mean(errors)), "bytes": size}
     if options.rows in COUNTED:
         yield xnor_speed(folder)
 
@@ -217,10 +211,5 @@ def files_of(experiment: Experiment, folder: Path, options: argparse.Namespace) 
         if (options.train and seed < options.seeds) or file_of(experiment, out).exists():
             task = task_on(options.mnist, options.device, options.examples, batch=128)
             shuffled = dataclasses.replace(task.train, shift=experiment.shift)
-            yield run(
-                experiment,
-                dataclasses.replace(task, train=shuffled, loss=experiment.loss),
-                out,
-                options,
-                seed,
-            )
+            task = dataclasses.replace(task, train=shuffled, loss=experiment.loss)
+            yield run(experiment, task, out, options, seed)

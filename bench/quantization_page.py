@@ -24,8 +24,19 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
         parts.append(text)
         parts.append(table(held["rows"]) if held["rows"] else "Not measured yet.")
         if held["rows"]:
-            parts.append(f"Machine: {held['machine']}.")
+            parts.append(_machines(held["rows"]))
     path.write_text("\n\n".join(parts) + "\n")
+
+
+def _machines(rows: Sequence[Row]) -> str:
+    """Where the rows were measured; where not all in one place, which ones where."""
+    by_machine: dict[str, list[str]] = {}
+    for row in rows:
+        name = next(str(row[key]) for key in ("row", "network", "bits") if key in row)
+        by_machine.setdefault(row["machine"], []).append(name)
+    if len(by_machine) == 1:
+        return f"Machine: {next(iter(by_machine))}."
+    return "\n\n".join(f"Machine of {'; '.join(names)}: {machine}." for machine, names in by_machine.items())
 
 
 _SHOWN = {
@@ -60,7 +71,7 @@ def write_readme(results: Mapping[str, Any], path: Path) -> bool:
     head += ["faster than OpenVINO's int8 of the dense network", "seeds"]
     text = (
         f"{_table(head, lines)}\n\n`make bench-quantization`: one image, one thread, one alternating race; "
-        f"{held['machine']}; [all figures](docs/results/quantization.md)."
+        f"{rows['float, dense']['machine']}; [all figures](docs/results/quantization.md)."
     )
     put(path, "promise", text)
     return True

@@ -148,7 +148,7 @@ def jobs(scale: float) -> list[Job]:
         Job("residual MNIST", "mnist", [training(n(3), 3e-3)], residual_cnn),
         Job("residual Fashion-MNIST", "fashion", [training(n(4), 3e-3)], residual_cnn),
         Job("separable", "fashion", [training(n(6), 3e-3)], lambda: Separable(16)),
-        Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(32, 3, 2)),
+        Job("wide", "fashion", [training(n(4), 2e-3)], lambda: residual_cnn(64, 3, 2)),
     ]
     found += [Job(f"separable QAT {b}", "fashion", aware(b, n(6)), after="separable") for b in (4, 8, 3, 2)]
     for percent, rounds in ((80, 2), (90, 4)):

@@ -45,12 +45,13 @@ void pad_automatically(const Node& node, size_t spatial, Window& w) {
   }
 }
 
-int64_t slides(int64_t room, int64_t stride, bool ceil) {
-  const int64_t up = room + (ceil ? stride - 1 : 0);
-  return up < 0 ? 0 : up / stride + 1;
-}
-
 }  // namespace
+
+int64_t windows_along(int64_t in, int64_t begin, int64_t end, int64_t reach, int64_t stride, bool ceil) {
+  const int64_t room = begin + in + end - reach + (ceil ? stride - 1 : 0);
+  const int64_t count = room < 0 ? 0 : room / stride + 1;
+  return ceil && count > 1 && (count - 1) * stride >= begin + in ? count - 1 : count;
+}
 
 Window read_window(const Node& node, const Shape& x, const Shape& kernel) {
   const size_t spatial = x.size() < 2 ? 0 : x.size() - 2;
@@ -70,10 +71,8 @@ Window read_window(const Node& node, const Shape& x, const Shape& kernel) {
   pad_automatically(node, spatial, w);
   const bool ceil = node.integer("ceil_mode", 0) != 0;
   for (size_t d = 2 - spatial; d < 2; ++d) {
-    const int64_t room = w.in[d] + w.begin[d] + w.end[d] - (w.kernel[d] - 1) * w.dilation[d] - 1;
-    w.out[d] = slides(room, w.stride[d], ceil);
-    // A window that would begin in the padding behind the input is left out, as PyTorch and ONNX Runtime do.
-    if (ceil && w.out[d] > 1 && (w.out[d] - 1) * w.stride[d] >= w.in[d] + w.begin[d]) --w.out[d];
+    const int64_t reach = (w.kernel[d] - 1) * w.dilation[d] + 1;
+    w.out[d] = windows_along(w.in[d], w.begin[d], w.end[d], reach, w.stride[d], ceil);
   }
   return w;
 }

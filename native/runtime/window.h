@@ -11,6 +11,10 @@ struct Window {
   int64_t in[2] = {1, 1}, out[2] = {1, 1};
 };
 
+// How often a window fits along a dimension of `in` elements with `begin` and `end` around it; `reach`: from its first element
+// to behind its last. With `ceil`, one that begins in the padding behind is left out, as PyTorch and ONNX Runtime do.
+int64_t windows_along(int64_t in, int64_t begin, int64_t end, int64_t reach, int64_t stride, bool ceil);
+
 // Reads and checks a node's attributes. `kernel`: the spatial sizes of the weights; empty: from the attribute kernel_shape.
 // ModelError, Unsupported.
 Window read_window(const Node& node, const Shape& x, const Shape& kernel);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/errors.h"
+#include "runtime/window.h"
 
 namespace gossamer {
 namespace {
@@ -20,7 +21,7 @@ Shape read_numbers(const Node& node, const char* name, size_t count, int64_t lea
 }
 
 // What both kinds of convolution read in the same way.
-WindowNd read_window(const Node& node, const Shape& x, const Shape& kernel) {
+WindowNd read_attributes(const Node& node, const Shape& x, const Shape& kernel) {
   if (x.size() < 3) throw ShapeError(node.label() + ": input " + shape_text(x) + " has no spatial dimension");
   const size_t spatial = x.size() - 2;
   WindowNd w;
@@ -83,23 +84,19 @@ void WindowNd::sources(int64_t tap, int64_t first, int64_t count, int64_t* posit
 }
 
 WindowNd window_nd(const Node& node, const Shape& x, const Shape& kernel) {
-  WindowNd w = read_window(node, x, kernel);
+  WindowNd w = read_attributes(node, x, kernel);
   bool upper = false;
   const bool same = is_same(node, upper), ceil = node.integer("ceil_mode", 0) != 0;
   for (size_t d = 0; d < w.spatial(); ++d) {
     if (same) share_padding(((w.in[d] + w.stride[d] - 1) / w.stride[d] - 1) * w.stride[d] + reach(w, d) - w.in[d], upper, w.begin[d], w.end[d]);
-    const int64_t room = w.in[d] + w.begin[d] + w.end[d] - reach(w, d);
-    const int64_t up = room + (ceil ? w.stride[d] - 1 : 0);
-    w.out[d] = up < 0 ? 0 : up / w.stride[d] + 1;
-    // A window that would begin in the padding behind the input is left out, as PyTorch and ONNX Runtime do.
-    if (ceil && w.out[d] > 1 && (w.out[d] - 1) * w.stride[d] >= w.in[d] + w.begin[d]) --w.out[d];
+    w.out[d] = windows_along(w.in[d], w.begin[d], w.end[d], reach(w, d), w.stride[d], ceil);
     if (w.out[d] < 1) throw ShapeError(node.label() + ": input " + shape_text(x) + " is smaller than the kernel");
   }
   return w;
 }
 
 WindowNd transposed_window_nd(const Node& node, const Shape& x, const Shape& kernel) {
-  WindowNd w = read_window(node, x, kernel);
+  WindowNd w = read_attributes(node, x, kernel);
   const Shape more = read_numbers(node, "output_padding", w.spatial(), 0, 0);
   const Shape wanted = node.find("output_shape") ? read_numbers(node, "output_shape", w.spatial(), 1, 0) : Shape{};
   bool upper = false;

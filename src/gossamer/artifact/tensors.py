@@ -210,6 +210,7 @@ def _read_quantized_sparse(source: Reader, shape: tuple[int, ...], grid: Grid) -
     positions, stride = read_positions(source, shape, kept, kind)
     values = _read_ints(source, kept, dtype, bits, Grid(grid.rows, grid.columns, stride, positions))
     scale, zero_point = _read_parameters(source, parameter_shape(shape, axis, block), dtype)
+    # In rows: broadcasting along the first axis would be copied in columns, and the flat view below be a copy.
     ints = np.array(np.broadcast_to(spread(zero_point, shape, axis, block), shape), order="C")
     ints.reshape(-1)[positions] = values
     return Quantized(ints, scale, zero_point, axis, bits, block)

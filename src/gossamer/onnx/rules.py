@@ -75,7 +75,7 @@ def _changes_nothing(operation: Operation, state: State) -> bool:
 
 
 def _is_inference(operation: Operation, state: State) -> bool:
-    mask_is_read = any(state.uses[name] for name in operation.outputs[1:])
+    mask_is_read = any(state.uses[name] for name in filter(None, operation.outputs[1:]))
     if mask_is_read or state.opsets.get("", 0) < 7:
         return False
     mode = operation.inputs[2] if len(operation.inputs) > 2 else ""

@@ -116,8 +116,9 @@ def _open_sizes(
     axis, after = axes.get(operation.outputs[0]), _shape(operation.outputs[0], known)
     if operation.op == "Expand":
         place = 0 if axis is None or after is None else axis - (len(after) - len(sizes))
-        is_batch = bool(sizes) and place >= 0 and sizes[place] == batch
-        return [1 if is_batch and i == place else size for i, size in enumerate(sizes)]
+        if not sizes or place < 0 or sizes[place] != batch:
+            return None
+        return [1 if i == place else size for i, size in enumerate(sizes)]  # as many as there are
     if axis is None or after is None or 0 in after:
         return None
     return [-1 if i == axis else size for i, size in enumerate(after)]

@@ -98,11 +98,9 @@ def _one_hot(operation: Operation, indices: Any, depth: Any, values: Any) -> Ten
 
 
 def _top_k(operation: Operation, x: Tensor, k: Any = None) -> tuple[Tensor, Tensor]:
-    count, axis = attribute(operation, "k", k), int(attribute(operation, "axis", -1))
-    if isinstance(count, Tensor):
-        raise unsupported(operation, "k is computed while running")
+    count, axis = ints(attribute(operation, "k", k))[0], int(attribute(operation, "axis", -1))
     largest, ordered = (bool(attribute(operation, name, 1)) for name in ("largest", "sorted"))
-    values, places = torch.topk(x, int(ints(count)[0]), axis, largest, ordered)
+    values, places = torch.topk(x, int(count), axis, largest, ordered)
     return values, places
 
 

@@ -26,7 +26,7 @@ from ..simplifying import simplify
 from .batch import fixed_batch, with_free_batch
 from .operators import OPERATORS
 from .recurrent import with_torch_weights
-from .values import unsupported
+from .values import MOST_SETTINGS, ComputedError, unsupported
 from .versions import of_today
 
 # What trains: weights of two dimensions or more, and the vectors that these operators take at these places.
@@ -41,7 +41,6 @@ _VECTORS = {
     "GroupNormalization": (1, 2),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), range(1, 11)),  # as with_torch_weights has them
 }
-_MOST_SETTINGS = 64  # elements of a constant that may be a shape, axes, bounds or scales
 
 
 class Network(nn.Module):
@@ -79,7 +78,7 @@ class Network(nn.Module):
         for name, weight in program.weights.items():
             values = np.array(decode(weight))
             trains = values.dtype.kind == "f" and (values.ndim >= _MATRICES or name in vectors)
-            is_setting = isinstance(weight, Dense) and values.size <= _MOST_SETTINGS
+            is_setting = isinstance(weight, Dense) and values.size <= MOST_SETTINGS
             if is_setting and not trains and name not in statistics:
                 self.constants[name] = values
             else:
@@ -108,7 +107,10 @@ class Network(nn.Module):
         values.update({port.name: x for port, x in zip(self.program.inputs, inputs, strict=True)})
         for operation in self.program.operations:
             given = [values[name] if name else None for name in operation.inputs]
-            results = OPERATORS[operation.op](operation, *given)
+            try:
+                results = OPERATORS[operation.op](operation, *given)
+            except ComputedError as error:
+                raise unsupported(operation, f"{error} are computed while the network runs") from None
             several = results if isinstance(results, tuple) else (results,)
             for name in filter(None, operation.outputs[len(several) :]):
                 if name in self.read:
@@ -132,28 +134,33 @@ def to_graph(program: Program, inputs: Sequence[Tensor]) -> Graph:
     signature = zip(graph.signature, program.inputs, strict=True)
     graph.signature = tuple(replace(item, name=port.name) for item, port in signature)
     _require_same_outputs(graph, program, inputs)
+    if fixed_batch(program):
+        _require_apart(graph, program, inputs)
     return graph
 
 
 def _require_same_outputs(graph: Graph, program: Program, inputs: Sequence[Tensor]) -> None:
-    """Raise GraphError where ``graph`` computes other outputs than the Engine, of as many examples as the file takes.
-
-    Of twice as many it gives the same for each, or where the file fixed them it would mix them.
-    """
-    count, engine = fixed_batch(program) or 1, Engine(program)
-    rows = [_cycled(x, 2 * count) for x in inputs]
-    halves = [[x[:count] for x in rows], [x[count:] for x in rows]]
-    wanted = [_outputs(engine, program, half) for half in halves]
+    """Raise GraphError where ``graph`` computes other outputs than the Engine, of as many examples as it takes."""
+    rows = [_cycled(x, fixed_batch(program) or 1) for x in inputs]
     with torch.no_grad():
-        ours, whole = graph(*halves[0]), graph(*rows)
-    for name, first in wanted[0].items():
-        if not _is_close(ours[name].numpy(), first):
+        ours = graph(*rows)
+    for name, wanted in _outputs(Engine(program), program, rows).items():
+        if not _is_close(ours[name].numpy(), wanted):
             raise GraphError(
                 f"output {name!r} of the file comes out differently in torch; please report the file"
             )
-        if not fixed_batch(program) or not whole[name].ndim or len(whole[name]) != 2 * count:
-            continue
-        if not _is_close(whole[name].numpy(), np.concatenate([each[name] for each in wanted])):
+
+
+def _require_apart(graph: Graph, program: Program, inputs: Sequence[Tensor]) -> None:
+    """Raise GraphError where of twice as many examples as the file fixes not each half comes out as by itself."""
+    count, engine = fixed_batch(program) or 1, Engine(program)
+    rows = [_cycled(x, 2 * count) for x in inputs]
+    halves = [_outputs(engine, program, part) for part in zip(*(x.chunk(2) for x in rows), strict=True)]
+    with torch.no_grad():
+        whole = graph(*rows)
+    for name, found in whole.items():
+        by_example = found.ndim and len(found) == 2 * count
+        if by_example and not _is_close(found.numpy(), np.concatenate([half[name] for half in halves])):
             raise GraphError(
                 f"output {name!r} of the file mixes the examples of a batch, whose size the file fixes at {count}: "
                 "export the model with a batch dimension that is dynamic"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gossamer.artifact.program import Operation
 
-from .values import Function, attribute, constant, ints, unsupported
+from .values import Function, attribute, ints, unsupported
 
 _Floats = npt.NDArray[np.float64]
 _SMOOTH = {
@@ -107,7 +107,7 @@ def _changes(operation: Operation, x: Tensor, scales: Any, sizes: Any) -> Iterat
             if int(size) != int(before):
                 yield _Axis(place, int(before), int(size), int(size) / int(before))
         return
-    factors = constant(operation, scales, "its factors").reshape(-1).tolist()
+    factors = ints(scales)
     for place, factor in zip(places, factors, strict=True):
         if factor != 1:
             before = int(x.shape[place])

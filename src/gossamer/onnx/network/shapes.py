@@ -13,9 +13,7 @@ from torch import Tensor
 from gossamer.artifact.program import Operation
 
 from .padding import around
-from .values import Function, attribute, ints, is_known, number, tensor
-
-_MOST_SIZES = 64  # whole numbers of a constant that may be a shape
+from .values import MOST_SETTINGS, Function, attribute, ints, is_known, number, tensor
 
 
 def _shape(operation: Operation, x: Any) -> list[Any]:
@@ -133,7 +131,7 @@ def _expand(operation: Operation, x: Any, shape: Any) -> Tensor:
 
 def _constant_of_shape(operation: Operation, shape: Any) -> Any:
     value = np.asarray(attribute(operation, "value", np.zeros(1, np.float32))).reshape(-1)
-    if value.dtype == np.int64 and is_known(shape) and math.prod(ints(shape)) <= _MOST_SIZES:
+    if value.dtype == np.int64 and is_known(shape) and math.prod(ints(shape)) <= MOST_SETTINGS:
         return np.full(ints(shape), value[0])
     filled: Tensor = torch.full(ints(shape), value[0].item(), dtype=torch.from_numpy(value[:1].copy()).dtype)
     return filled

@@ -12,8 +12,13 @@ from torch import Tensor
 from gossamer.artifact.program import Operation
 from gossamer.errors import UnsupportedError
 
+MOST_SETTINGS = 64  # elements of a constant that may be a shape, axes, bounds or scales
 # (operation, inputs) -> output or tuple of outputs, as in the standard.
 Function = Callable[..., Any]
+
+
+class ComputedError(Exception):
+    """What must be a constant of the file is computed while the network runs; says what. The caller names where."""
 
 
 def tensor(value: Any, like: Tensor | None = None) -> Tensor:
@@ -28,9 +33,7 @@ def tensor(value: Any, like: Tensor | None = None) -> Tensor:
 def ints(value: Any) -> list[Any]:
     """A value as sizes: numbers, and symbols where they depend on the batch."""
     if isinstance(value, Tensor):
-        raise UnsupportedError(
-            "passes cannot work on this file: sizes in it are computed of what the network is given"
-        )
+        raise ComputedError("sizes, axes or counts")
     if isinstance(value, torch.SymInt):
         return [value]
     return value if isinstance(value, list) else np.asarray(value).reshape(-1).tolist()
@@ -57,15 +60,8 @@ def of_sizes(function: Callable[..., Any], *values: Any) -> Any:
 def number(value: Any) -> Any:
     """The one number of a constant: read from the file, not while the network runs."""
     if isinstance(value, Tensor):
-        raise UnsupportedError("bounds that are computed while running are not supported")
+        raise ComputedError("bounds")
     return float(np.asarray(value).item())
-
-
-def constant(operation: Operation, value: Any, what: str) -> np.ndarray[Any, Any]:
-    """``value`` as an array. UnsupportedError, naming the operation, where it is computed while running."""
-    if isinstance(value, Tensor):
-        raise unsupported(operation, f"{what} is computed while running")
-    return np.asarray(value)
 
 
 def attribute(operation: Operation, name: str, default: Any) -> Any:
@@ -76,5 +72,6 @@ def attribute(operation: Operation, name: str, default: Any) -> Any:
 def unsupported(operation: Operation, why: str) -> UnsupportedError:
     """The error that names the operation, to be raised."""
     return UnsupportedError(
-        f"passes cannot work on the {operation.op} {operation.name or operation.outputs[0]!r} of this file: {why}"
+        f"passes cannot work on the {operation.op} {operation.name or operation.outputs[0]!r} of this file: {why}; "
+        "give the PyTorch model"
     )
