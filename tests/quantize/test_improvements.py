@@ -116,6 +116,19 @@ def test_segments_are_layers_and_residual_blocks(residual):
     assert [len(s.layers) for s in block_segments(rounded)] == [1, 2, 3, 1]
 
 
+def test_recurrences_are_blocks_and_left_by_what_needs_a_product():
+    network, inputs = trained("recurrent")
+    graph, task, x = gs.trace(network, inputs(2)), gs.Task(calib=[inputs(256)]), inputs(128)
+    rounded = Quantize(weights=Int(2), activations=None)(graph, task)
+    blocks = ReconstructBlocks(Rounding(iterations=200))(rounded, task)
+    assert error(graph, blocks, x) < 0.7 * error(graph, rounded, x)
+    for improve in (AdaRound(Rounding(iterations=20)), GPTQ(), CorrectBias()):
+        with record() as notes:
+            after = improve(rounded, task)
+        assert {note.subject for note in notes} >= {"lstm.weight_ih_l0", "lstm.weight_hh_l0"}
+        assert integers(after).keys() == integers(rounded).keys()
+
+
 class Uneven(nn.Module):
     """Two convolutions whose channels differ a thousandfold, which cancels out."""
 

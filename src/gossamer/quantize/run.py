@@ -183,11 +183,11 @@ def source(layer: QuantizedLayer) -> Node:
 
 
 def correctable(graph: Graph) -> list[QuantizedLayer]:
-    """Quantized layers that one operator reads, as itself: those whose product can be computed apart."""
+    """Quantized layers whose weight one product reads, as it is: those that can be computed apart."""
     found = quantized_layers(graph)
     for each in found:
         if not _is_apart(each):
-            note(each.name, "left as it is: several operators read this weight, or a view of it")
+            note(each.name, "left as it is: this weight is not read by one product alone, as it is")
     return [each for each in found if _is_apart(each)]
 
 

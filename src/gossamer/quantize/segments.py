@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -73,11 +74,11 @@ def _with_activation(node: Node) -> tuple[Node, ...]:
 
 
 def _cuts(nodes: list[Node]) -> list[Node]:
-    """Nodes behind which nothing reads what stands before them."""
+    """Nodes that give one tensor, behind which nothing reads what stands before them."""
     place = {node: number for number, node in enumerate(nodes)}
     found, reach = [], -1
     for number, node in enumerate(nodes):
-        if reach <= number:
+        if reach <= number and all(user.target is not operator.getitem for user in node.users):
             found.append(node)
         reach = max(reach, max((place.get(user, len(nodes)) for user in node.users), default=-1))
     return found
