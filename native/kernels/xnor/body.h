@@ -9,6 +9,7 @@
 
 namespace {
 
+constexpr int64_t kPanelsBytes = 128 << 10;  // of the second cache
 constexpr int kWidth = kTile.width, kVectors = kWidth / V::kLanes;
 
 template <int kRows>
@@ -78,10 +79,13 @@ void xnor_product(const gossamer::XnorArgs& g) {
   static constexpr XnorTiles<false> plain;
   static constexpr XnorTiles<true> masked;
   const int64_t height = gossamer::tile_height(g.m, kTile.rows);
-  for (int64_t panel = g.panel_begin; panel < g.panel_end; ++panel) {
+  // Several panels together while all rows pass: what a tile writes lies in few pages, and the rows come but once for all of them.
+  const int64_t panel_bytes = g.words * kWidth * 4, together = panel_bytes > 0 && panel_bytes < kPanelsBytes ? kPanelsBytes / panel_bytes : 1;
+  for (int64_t first = g.panel_begin; first < g.panel_end; first += together) {
+    const int64_t last = g.panel_end - first < together ? g.panel_end : first + together;
     for (int64_t tile = g.tile_begin; tile < g.tile_end; ++tile) {
       const int64_t row = tile * height, rows = g.m - row < height ? g.m - row : height;
-      (g.mask ? masked.of : plain.of)[rows](g, row, panel);
+      for (int64_t panel = first; panel < last; ++panel) (g.mask ? masked.of : plain.of)[rows](g, row, panel);
     }
   }
 }
