@@ -46,8 +46,8 @@ void each_image(const Run& run, int64_t batch, int64_t planes, const Args& fixed
   }
 }
 
-// gossamer.Concat (cell_concat.cc). The attribute `channels`: those of each input.
-void infer_cell_concat(Inference& n);
-Step build_cell_concat(Build& b);
+// gossamer.Channels (cell_channels.cc): ranges of the inputs' channels, one after the other.
+void infer_cell_channels(Inference& n);
+Step build_cell_channels(Build& b);
 
 }  // namespace gossamer

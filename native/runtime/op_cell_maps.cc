@@ -190,7 +190,7 @@ constexpr Operator kOperators[] = {
     {"gossamer.MaxPool", 1, 1, "", byte_type, infer_pool, build_max_pool},
     {"gossamer.AveragePool", 1, 1, "", byte_type, infer_pool, build_average_pool},
     {"gossamer.Mean", 1, 1, "", result_type, infer_mean, build_mean},
-    {"gossamer.Concat", 1, -1, "", byte_type, infer_cell_concat, build_cell_concat},
+    {"gossamer.Channels", 1, -1, "", byte_type, infer_cell_channels, build_cell_channels},
     {"gossamer.Lookup", 2, 2, "", lookup_type, infer_same, build_lookup},
 };
 

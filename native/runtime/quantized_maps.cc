@@ -1,5 +1,7 @@
 // What stands between the products of a quantized network, on tensors in cells.
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/cell_maps/cell_maps.h"
 #include "runtime/quantized_cells.h"
@@ -110,6 +112,12 @@ Node lookup_node(CellRewriter& r, const Node& node, int cells, const std::vector
 }
 
 bool is_identity(const Quantization& from, const Tail& tail) { return tail.only_quantizes && from.same_as(*tail.quantization); }
+
+// Whether the axis of a Concat or Split is that of the channels.
+bool along_channels(const Node& node, const CellTensor& x) {
+  const int64_t axis = node.integer("axis", 0);
+  return axis == 1 || axis == 1 - static_cast<int64_t>(x.in_cells.rank);
+}
 
 // A value in cells as the tail wants it.
 int requantize(CellRewriter& r, const Node& node, const Quantization& from, int cells, const Tail& tail) {
@@ -232,30 +240,161 @@ bool mean(CellRewriter& r, const Node& node) {
   return true;
 }
 
-// --- moving bytes ----------------------------------------------------------------------------------------------------
+// --- channels --------------------------------------------------------------------------------------------------------
 
 bool concat(CellRewriter& r, const Node& node) {
   const Tail tail = r.patterns.tail(node.outputs[0]);
-  if (node.integer("axis", 0) != 1 || !tail.quantization) return false;
+  if (!tail.quantization) return false;
   std::vector<CellTensor> parts;
   for (const int value : node.inputs) {
     const auto part = r.cell_tensor(value);
     if (!part || (!parts.empty() && part->in_cells.rank != parts[0].in_cells.rank)) return false;
     parts.push_back(*part);
   }
-  std::vector<int64_t> channels;
+  if (!along_channels(node, parts[0])) return false;
+  std::vector<ChannelRange> ranges;
   int64_t all = 0;
-  Node joined = cell_node("gossamer.Concat", node, {}, {});
+  Node joined = cell_node("gossamer.Channels", node, {}, {});
   for (const CellTensor& part : parts) {
+    ranges.push_back({joined.inputs.size(), 0, part.in_cells.channels});
     joined.inputs.push_back(requantize(r, node, part, part.in_cells.value, tail));
-    channels.push_back(part.in_cells.channels);
     all += part.in_cells.channels;
   }
-  joined.attributes["channels"] = channels;
+  joined.attributes["ranges"] = to_attribute(ranges);
   r.absorb(tail.nodes);
   r.define(tail.value, *tail.quantization, all, parts[0].in_cells.rank, std::move(joined));
   return true;
 }
+
+// `step` takes channels of what `maker` makes: where that takes channels itself, of what that reads.
+void look_through(const Node& maker, Node& step) {
+  if (maker.op != "gossamer.Channels") return;
+  std::vector<ChannelRange> ranges;
+  for (const ChannelRange& wanted : channel_ranges(step)) {
+    int64_t begin = 0;  // of a range of the maker's, among its results
+    for (const ChannelRange& range : channel_ranges(maker)) {
+      const int64_t first = std::max(wanted.begin, begin), last = std::min(wanted.begin + wanted.count, begin + range.count);
+      if (first < last) ranges.push_back({range.input, range.begin + first - begin, last - first});
+      begin += range.count;
+    }
+  }
+  step.inputs = maker.inputs;
+  step.attributes["ranges"] = to_attribute(ranges);
+  if (step.integers("spatial").empty()) step.attributes["spatial"] = maker.integers("spatial");
+}
+
+// What makes bytes of `value`, which consists of x; where it is bytes already, nothing is left to do.
+Tail tail_of(const CellRewriter& r, int value, const Quantization& x) {
+  if (r.model().values[static_cast<size_t>(value)].dtype == DType::float32) return r.patterns.tail(value);
+  Tail tail;
+  tail.value = value;
+  tail.quantization = x;
+  tail.low = 0;
+  tail.high = 255;
+  return tail;
+}
+
+// `value` is made of channels of x; in float32 where it is not quantized. `spatial`: its sizes, where they are others.
+void take_channels(CellRewriter& r, const Node& node, const CellTensor& x, const std::vector<ChannelRange>& ranges, int value, std::vector<int64_t> spatial = {}) {
+  int64_t channels = 0;
+  for (const ChannelRange& range : ranges) channels += range.count;
+  const Tail tail = tail_of(r, value, x);
+  Node step = cell_node("gossamer.Channels", node, {x.in_cells.value}, {{"ranges", to_attribute(ranges)}, {"spatial", std::move(spatial)}});
+  look_through(r.made(x.in_cells.node), step);
+  if (!tail.quantization || !is_identity(x, tail)) {
+    step.outputs = {r.new_cells(node.name)};
+    const int taken = step.outputs[0];
+    r.emit(std::move(step));
+    if (!tail.quantization) {
+      r.emit({"gossamer.Dequantize", node.name, {taken}, {value}, {{"channels", channels}, {"scale", x.scale}, {"zero", x.zero}}});
+      return;
+    }
+    step = lookup_node(r, node, taken, requantized(x, tail));
+  }
+  r.absorb(tail.nodes);
+  r.define(tail.value, *tail.quantization, channels, x.in_cells.rank, std::move(step));
+}
+
+// How many channels each output of a Split has; nothing where they are computed.
+std::vector<int64_t> sizes_of(const CellRewriter& r, const Node& node, int64_t channels) {
+  std::vector<int64_t> sizes = node.integers("split");
+  if (node.has_input(1)) {
+    for (const double size : r.patterns.numbers(node.inputs[1])) sizes.push_back(static_cast<int64_t>(size));
+  } else if (sizes.empty()) {
+    const auto parts = static_cast<int64_t>(node.outputs.size()), even = (channels + parts - 1) / parts;
+    for (int64_t left = channels; left > 0; left -= even) sizes.push_back(std::min(left, even));
+  }
+  const bool fits = std::all_of(sizes.begin(), sizes.end(), [](int64_t size) { return size > 0; });
+  return fits && sizes.size() == node.outputs.size() && std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) == channels ? sizes : std::vector<int64_t>{};
+}
+
+bool split(CellRewriter& r, const Node& node) {
+  const auto x = r.cell_tensor(node.inputs[0]);
+  if (!x || !along_channels(node, *x)) return false;
+  const std::vector<int64_t> sizes = sizes_of(r, node, x->in_cells.channels);
+  int64_t begin = 0;
+  for (size_t i = 0; i < sizes.size(); begin += sizes[i], ++i) {
+    if (node.outputs[i] != kAbsent && r.patterns.uses(node.outputs[i]) > 0) take_channels(r, node, *x, {{0, begin, sizes[i]}}, node.outputs[i]);
+  }
+  return !sizes.empty();
+}
+
+bool slice(CellRewriter& r, const Node& node) {
+  const auto x = r.cell_tensor(node.inputs[0]);
+  if (!x || node.inputs.size() < 4 || !r.patterns.tail(node.outputs[0]).quantization) return false;
+  const auto starts = r.patterns.numbers(node.inputs[1]), ends = r.patterns.numbers(node.inputs[2]), axes = r.patterns.numbers(node.inputs[3]);
+  const auto steps = node.has_input(4) ? r.patterns.numbers(node.inputs[4]) : std::vector<double>{1};
+  if (starts.size() != 1 || ends.size() != 1 || axes.size() != 1 || steps != std::vector<double>{1}) return false;
+  if (axes[0] != 1 && axes[0] != 1 - static_cast<double>(x->in_cells.rank)) return false;
+  const auto channels = static_cast<double>(x->in_cells.channels);
+  const auto place = [&](double at) { return static_cast<int64_t>(std::clamp(at < 0 ? at + channels : at, 0.0, channels)); };
+  const int64_t begin = place(starts[0]), end = place(ends[0]);
+  if (begin < end) take_channels(r, node, *x, {{0, begin, end - begin}}, node.outputs[0]);
+  return begin < end;
+}
+
+// The one node that reads `value`, behind a QuantizeLinear and DequantizeLinear that change nothing, which are passed.
+const Node* reader_of(const CellRewriter& r, int value, const Quantization& quantization, std::vector<size_t>& passed) {
+  while (const auto reader = r.patterns.only_reader(value)) {
+    const Node& node = r.patterns.node(*reader);
+    passed.push_back(*reader);
+    if (node.op != "QuantizeLinear" && node.op != "DequantizeLinear") return &node;
+    const auto found = r.patterns.quantization(node);
+    if (!found || !found->same_as(quantization)) break;
+    value = node.outputs[0];
+  }
+  return nullptr;
+}
+
+bool swaps_groups(const Node& transpose) {
+  std::vector<int64_t> order = transpose.integers("perm");
+  if (transpose.op != "Transpose" || order.size() < 4) return false;
+  std::swap(order[1], order[2]);
+  return std::is_sorted(order.begin(), order.end());
+}
+
+// Channel shuffle (Zhang et al. 2018, ShuffleNet, section 3.1): a Reshape to groups of channels, a Transpose, a Reshape back.
+bool shuffle(CellRewriter& r, const Node& node) {
+  const auto x = node.op == "Reshape" ? r.cell_tensor(node.inputs[0]) : std::nullopt;
+  if (!x) return false;
+  const int64_t channels = x->in_cells.channels;
+  std::vector<size_t> passed;
+  const Node* transpose = reader_of(r, node.outputs[0], *x, passed);
+  const Node* back = transpose && swaps_groups(*transpose) ? reader_of(r, transpose->outputs[0], *x, passed) : nullptr;
+  if (!back || back->op != "Reshape") return false;
+  const std::vector<double> apart = r.patterns.numbers(node.inputs[1]), together = r.patterns.numbers(back->inputs[1]);
+  if (together.size() != x->in_cells.rank || apart.size() != together.size() + 1) return false;
+  if (apart[1] < 1 || apart[2] < 1 || apart[1] * apart[2] != static_cast<double>(channels) || together[1] != static_cast<double>(channels)) return false;
+  if (!std::equal(together.begin() + 2, together.end(), apart.begin() + 3) || *std::min_element(together.begin() + 2, together.end()) < 1) return false;
+  const auto groups = static_cast<int64_t>(apart[1]), each = static_cast<int64_t>(apart[2]);
+  std::vector<ChannelRange> ranges;
+  for (int64_t to = 0; to < channels; ++to) ranges.push_back({0, to % groups * each + to / groups, 1});
+  r.absorb(passed);
+  take_channels(r, node, *x, ranges, back->outputs[0], {together.begin() + 2, together.end()});
+  return true;
+}
+
+// --- moving bytes ----------------------------------------------------------------------------------------------------
 
 // Zeros around the pixels of a quantized tensor, which a convolution pads with itself.
 void note_padding(CellRewriter& r, const Node& node) {
@@ -289,6 +428,9 @@ bool rewrite_map(CellRewriter& r, const Node& node) {
   if (node.op == "AveragePool") return average_pool(r, node);
   if (node.op == "ReduceMean" || node.op == "GlobalAveragePool") return mean(r, node);
   if (node.op == "Concat") return concat(r, node);
+  if (node.op == "Split") return split(r, node);
+  if (node.op == "Slice" && slice(r, node)) return true;
+  if (shuffle(r, node)) return true;
   if (node.op == "Pad") note_padding(r, node);
   if (node.op == "QuantizeLinear") return requantize_bytes(r, node);
   return move(r, node) || lookup(r, node) || lookup_bytes(r, node);

@@ -58,6 +58,8 @@ class Patterns {
 
   // Its content, where a value is a constant.
   const Tensor* constant(int value) const;
+  // Its elements as numbers; none where it is no constant.
+  std::vector<double> numbers(int value) const;
   const Node* producer(int value) const;
   std::optional<size_t> producer_index(int value) const;
   const Node& node(size_t index) const { return nodes_[index]; }
@@ -90,7 +92,6 @@ class Patterns {
  private:
   int origin(int value) const;  // what Identity operators copy: exporters share equal constants so
   std::optional<double> scalar(int value) const;
-  std::vector<double> numbers(int value) const;
   // A constant, or what one is dequantized to with one scale.
   std::optional<Tensor> constant_or_dequantized(int value) const;
   bool clamps(const Node& node, float& low, float& high) const;

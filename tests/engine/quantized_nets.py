@@ -149,6 +149,35 @@ class Net:
         shape = (sum(p.shape[0] for p in parts), *parts[0].shape[1:])
         return self.quantize(y, shape, parts[0].scale if same else None, parts[0].zero if same else None)
 
+    def split(self, x: Quantized, *sizes: int) -> list[Quantized]:
+        """Along the channels; each part in the steps of x."""
+        names = [self.name("part") for _ in sizes]
+        read = [self.dequantize(x), self.constant(np.int64(sizes))]
+        self.nodes.append(helper.make_node("Split", read, names, axis=1))
+        parts = zip(names, sizes, strict=True)
+        return [self.quantize(name, (size, *x.shape[1:]), x.scale, x.zero) for name, size in parts]
+
+    def channels(self, x: Quantized, begin: int, end: int, scale: float | None = None) -> Quantized:
+        limits = [self.constant(np.int64([number])) for number in (begin, end, 1 - len(x.shape) - 1)]
+        y = self.node("Slice", [self.dequantize(x), *limits])
+        shape = (len(range(x.shape[0])[begin:end]), *x.shape[1:])
+        return self.quantize(y, shape, scale or x.scale, x.zero)
+
+    def shuffled(self, x: Quantized, groups: int, rounds: bool = True) -> Quantized:
+        """Channels of all groups by turns; ``rounds``: with quantization between its steps too."""
+        spatial, y = x.shape[1:], self.dequantize(x)
+        apart, swapped = (groups, x.shape[0] // groups, *spatial), (x.shape[0] // groups, groups, *spatial)
+        order = [0, 2, 1, *range(3, len(spatial) + 3)]
+        for shape, perm in ((apart, None), (swapped, order), (x.shape, None)):
+            if perm:
+                y = self.node("Transpose", [y], perm=perm)
+            else:
+                y = self.node("Reshape", [y, self.constant(np.int64([-1, *shape]))])
+            if rounds or shape == x.shape:
+                x = self.quantize(y, shape, x.scale, x.zero)
+                y = self.dequantize(x)
+        return x
+
     def linear(self, x: Quantized, out: int) -> Quantized:
         size = int(np.prod(x.shape))
         w, _ = self.weights(size, out, axis=1)

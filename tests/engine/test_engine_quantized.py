@@ -153,8 +153,14 @@ CASES = {
     "plus-three": ((6, 9, 9), lambda n, x: n.scalar("Add", n.conv(x, 10), 3.0), {"byte_lookup"}),
     "a-sixth": ((6, 9, 9), lambda n, x: n.scalar("Div", n.conv(x, 10), 6.0), {"byte_lookup"}),
     "relu-alone": ((6, 9, 9), lambda n, x: n.unary("Relu", maxima(n, n.conv(x, 10))), {"byte_lookup"}),
-    "concat": ((6, 9, 9), lambda n, x: n.concat([n.conv(x, 8), n.conv(x, 3), n.conv(x, 5)], False), {"cell_concat"}),
-    "concat-planes": ((6, 9, 9), lambda n, x: n.concat([n.conv(x, 8), n.conv(x, 4)], False), {"cell_concat"}),
+    "concat": ((6, 9, 9), lambda n, x: n.concat([n.conv(x, 8), n.conv(x, 3), n.conv(x, 5)], False), {"cell_channels"}),
+    "concat-planes": ((6, 9, 9), lambda n, x: n.concat([n.conv(x, 8), n.conv(x, 4)], False), {"cell_channels"}),
+    "split": ((6, 9, 9), lambda n, x: n.concat(n.split(n.conv(x, 11), 4, 5, 2)[::-1], True), {"cell_channels"}),
+    "split-planes": ((6, 9, 9), lambda n, x: n.add(*n.split(n.conv(x, 16), 8, 8)), {"cell_channels"}),
+    "channels": ((6, 9, 9), lambda n, x: n.conv(n.channels(n.conv(x, 9), -7, 99), 5), {"cell_channels"}),
+    "channels-rescaled": ((6, 50), lambda n, x: n.channels(n.conv(x, 9), 4, 7, 0.05), {"cell_channels"}),
+    "shuffled": ((6, 5, 9), lambda n, x: n.conv(n.shuffled(n.conv(x, 15), 3), 4), {"cell_channels"}),
+    "shuffled-1d": ((6, 40), lambda n, x: n.conv(n.shuffled(n.conv(x, 8), 2), 4), {"cell_channels"}),
     "linear": ((6, 3, 3), lambda n, x: n.linear(n.conv(x, 10, activation="Relu"), 11), set()),
     "moved-then-conv": ((6, 8, 8), lambda n, x: n.conv(n.transposed(n.conv(x, 5)), 7, 3), set()),
     "padded": ((3, 9, 9), lambda n, x: n.depthwise(n.padded(n.conv(n.padded(x, 1), 6, 3), 2), pad=1), set()),
@@ -222,6 +228,38 @@ def grown(seed: int) -> tuple[Net, Quantized]:
             y = net.binary("Mul", x, y)
         tensors.append(y)
     return net, tensors[-1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_channels_that_are_parted_joined_and_shuffled(load, seed):
+    rng = np.random.default_rng(seed)
+    net = Net(seed, (4, *rng.integers(2, 9, 1 + seed % 2).tolist()), signed=bool(seed % 3))
+    tensors = [net.conv(net.input, int(count)) for count in rng.choice([6, 8, 12], 2)]
+    for _ in range(6):
+        x = tensors[int(rng.integers(len(tensors)))]
+        channels, choice = x.shape[0], int(rng.integers(4))
+        if choice == 0 and channels > 1:
+            first = int(rng.integers(1, channels))
+            tensors += net.split(x, first, channels - first)
+        elif choice == 1 and channels > 1:
+            begin = int(rng.integers(channels))
+            scale = None if rng.random() < 0.6 else 1.3 * x.scale
+            tensors.append(net.channels(x, begin, int(rng.integers(begin + 1, channels + 1)), scale))
+        elif choice == 2:
+            groups = int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
+            tensors.append(net.shuffled(x, groups, bool(rng.random() < 0.8)))
+        else:
+            tensors.append(net.concat([x, tensors[-1]], bool(rng.random() < 0.5)))
+    check(load, net, net.conv(net.concat(tensors[-4:], False), 5))
+
+
+def test_parts_that_stay_float_are_dequantized(load):
+    net = Net(0, (4, 5, 5))
+    y = net.conv(net.input, 9)
+    part, rest, whole = "part", "rest", net.dequantize(y)
+    net.nodes.append(onnx.helper.make_node("Split", [whole], [part, "unread", rest], axis=-3))
+    total = net.node("Add", [net.node("Exp", [part]), rest])
+    check(load, net, net.quantize(total, (3, 5, 5)), {"cell_channels"})
 
 
 @pytest.mark.parametrize("seed", range(40))

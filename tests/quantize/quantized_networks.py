@@ -74,6 +74,26 @@ class Branches(nn.Module):
         return self.fc(F.leaky_relu(self.d(x), 0.1).flatten(1))
 
 
+class Parted(nn.Module):
+    """Channels that are split, sliced, joined again and shuffled, as in ShuffleNet and in YOLO's blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = unit(3, 12), unit(6, 6), unit(6, 6)
+        self.mix, self.grouped = nn.Conv2d(24, 12, 1), nn.Conv2d(12, 12, 1, groups=2)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.stem(x).chunk(2, 1))
+        parts.append(self.first(parts[-1]))
+        parts.append(self.second(parts[-1]))
+        x = self.mix(torch.cat(parts, 1))
+        a, b = x.split([4, 8], 1)
+        x = torch.cat([F.relu(a), b], 1)
+        x = x.view(-1, 3, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+        return self.fc(self.grouped(x)[:, 2:10].mean((2, 3)))
+
+
 class Block(nn.Module):
     """A transformer's: normalizations, attention and the residual stream stay float."""
 
@@ -124,6 +144,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "residual": (Residual, images),
     "inverted": (Inverted, images),
     "branches": (Branches, images),
+    "parted": (Parted, images),
     "transformer": (Block, lambda count: torch.randint(0, 50, (count, 7))),
     "recurrent": (Recurrent, lambda count: torch.randn(count, 5, 6)),
     "signal": (Signal, lambda count: torch.randn(count, 2, 16)),

@@ -41,7 +41,7 @@ from gossamer.quantize.activations import quantizers
 from gossamer.weights import Quantized
 
 # What remains of each network in float32, by the kernels' names: nothing of the convolutional ones.
-FLOAT_STEPS = {"residual": 0, "inverted": 0, "branches": 0}
+FLOAT_STEPS = {"residual": 0, "inverted": 0, "branches": 0, "parted": 0}
 
 
 def quantized(name, recipe=None):

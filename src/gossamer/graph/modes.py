@@ -9,6 +9,7 @@ noted.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from typing import Any, TypeVar
 
@@ -74,10 +75,18 @@ class DropoutApart(TorchFunctionMode):
 
 
 def drop_aliases(graph: torch.fx.Graph) -> None:
-    """Let the users of an alias use what it is an alias of."""
-    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.alias.default):
-        node.replace_all_uses_with(node.args[0])
-        graph.erase_node(node)
+    """Let the users of an alias, and of a slice that takes everything, use what it is of."""
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.alias.default or _takes_all(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def _takes_all(node: Node) -> bool:
+    if node.target is not torch.ops.aten.slice.Tensor:
+        return False
+    given = arguments(node)
+    return given["start"] in (None, 0) and given["end"] in (None, sys.maxsize) and given["step"] == 1
 
 
 def make_live(graph: torch.fx.Graph, trained: torch.fx.Graph) -> bool:

@@ -8,6 +8,7 @@ residual stream of a transformer) stay float, and a convolutional network has no
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -51,8 +52,10 @@ MAPS = {
 POOLS = {"avg_pool1d", "avg_pool2d"}
 MEANS = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean"}
 JOINTS = {"add", "mul", "cat"}
-# Values pass unchanged: in cells, and only as bytes.
+# Values pass unchanged: in cells, in cells where they are parted by channels, and only as bytes.
 _KEEP_CELLS = {"max_pool1d", "max_pool2d", "constant_pad_nd", "pad"}
+_SPLITS = {"chunk", "split", "split_with_sizes"}
+_PARTS = _SPLITS | {"slice", "narrow"}
 MOVES = {
     "view",
     "reshape",
@@ -139,6 +142,7 @@ class _Placement:
                 self.products[node] = factors
         self.cells: set[Node] = set()
         self.bytes: set[Node] = set()
+        self.moved: dict[Node, Node] = {}  # what consists of elements of another value, and of which
         for node in self.nodes:
             self._sort(node)
 
@@ -180,8 +184,12 @@ class _Placement:
                 kind.update({node} if inputs[0] in kind else ())
         elif inputs and inputs[0] in self.cells and self._on_cells(node, name, inputs):
             self.cells.add(node)
+            if name in _KEEP_CELLS | _PARTS or node.target is operator.getitem:
+                self.moved[node] = inputs[0]
         elif name in MOVES and inputs and inputs[0] in self.cells | self.bytes:
-            self.bytes.add(node)
+            kind = self.cells if self._shuffles_channels(node) else self.bytes
+            kind.add(node)
+            self.moved[node] = inputs[0]
 
     def _on_cells(self, node: Node, name: str, inputs: list[Node]) -> bool:
         others = [n for n in inputs[1:] if n.op != "get_attr"]
@@ -191,6 +199,10 @@ class _Placement:
             return len(inputs) == 1  # with a number: a function of one element
         if name in _KEEP_CELLS:
             return "pad" not in name or _pads_zeros(node)
+        if name in _PARTS:
+            return self._parts_channels(node, inputs[0])
+        if node.target is operator.getitem:
+            return True
         if name in MEANS:
             return self._means_all(node, inputs[0])
         return name in CLAMPS | MAPS | POOLS or (name == "batch_norm" and self._follows_convolution(node))
@@ -201,6 +213,22 @@ class _Placement:
             return bool(given["dim"] % self.values[node].ndim == 1)
         a, b = self.values[given["self"]], self.values[given["other"]]
         return bool(given.get("alpha", 1) == 1 and a.ndim == b.ndim and a.shape[1] == b.shape[1])
+
+    def _parts_channels(self, node: Node, source: Node) -> bool:
+        given = arguments(node)
+        return bool(given["dim"] % self.values[source].ndim == 1 and given.get("step", 1) == 1)
+
+    def _shuffles_channels(self, node: Node) -> bool:
+        """Whether it is the last of view, transpose, view (Zhang et al. 2018, ShuffleNet, section 3.1)."""
+        swapped = _present(node.args[0])
+        apart = _present(swapped.args[0]) if base_name(swapped) in ("transpose", "permute") else None
+        source = _present(apart.args[0]) if apart is not None and apart in self.bytes else None
+        if apart is None or source not in self.cells:
+            return False
+        x, parts = self.values[source].shape, self.values[apart].shape
+        groups = (x[0], parts[1], x[1] // parts[1], *x[2:])
+        order = (groups[0], groups[2], groups[1], *groups[3:])
+        return bool(parts == groups and self.values[swapped].shape == order and self.values[node].shape == x)
 
     def _means_all(self, node: Node, source: Node) -> bool:
         rank, given = self.values[source].ndim, arguments(node)
@@ -228,7 +256,7 @@ class _Placement:
         if user in self.products:
             return value in self.products[user]
         computes = user in self.cells | self.bytes or base_name(user) in ABSENT
-        return user in wanted and computes and self._is_float(value)
+        return user in wanted and computes and (self._is_float(value) or base_name(value) in _SPLITS)
 
     def _is_fused(self, value: Node) -> bool:
         """Whether the only reader, a clamp or a batch norm, becomes part of the operator that makes ``value``."""
@@ -237,7 +265,7 @@ class _Placement:
             return False
         if base_name(reader) == "batch_norm":
             return True
-        return base_name(reader) in CLAMPS and base_name(value) not in CLAMPS | _KEEP_CELLS
+        return base_name(reader) in CLAMPS and value not in self.moved and base_name(value) not in CLAMPS
 
     def places(self) -> list[Place]:
         likes: dict[Node, Node] = {}
@@ -245,10 +273,10 @@ class _Placement:
         for value in self.nodes:
             if value not in self.wanted or self._is_fused(value) or base_name(value) in ABSENT:
                 continue
-            source = _present(value.args[0]) if value.op == "call_function" and value.args else None
-            moved = value in self.bytes or base_name(value) in _KEEP_CELLS
-            likes[value] = likes.get(source, value) if moved and isinstance(source, Node) else value
-            found.append(value)
+            source = _present(self.moved.get(value, value))
+            likes[value] = likes.get(source, value)
+            if self._is_float(value):
+                found.append(value)
         self._share_concatenations(likes)
         self._note_floats()
         return [Place(value, self._users(value), likes[value]) for value in found]
@@ -293,7 +321,9 @@ class _Placement:
         return base_name(node) in CLAMPS | {"batch_norm"} and (node in self.cells or source in self.products)
 
 
-_SILENT = MOVES | _KEEP_CELLS | ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
+_SILENT = (
+    MOVES | _KEEP_CELLS | _PARTS | ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
+)
 
 
 def _pads_zeros(node: Node) -> bool:
