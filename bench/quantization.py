@@ -32,7 +32,7 @@ from quantization_models import (
     sentence_batches,
     sentences,
 )
-from quantization_page import write_page, write_readme
+from quantization_page import name_of, write_page, write_readme
 from quantization_peers import PeakMemory
 from quantization_promise import promise
 from quantization_training import arguments, file_of, folders, train_all, trained
@@ -324,7 +324,7 @@ def kept(path: Path) -> dict[str, Any]:
 
 def merged(held: Rows, new: Rows) -> Rows:
     """Rows by name, the new ones in place of the old."""
-    by_name = {row.get("row", row.get("network", row.get("bits"))): row for row in [*held, *new]}
+    by_name = {name_of(row): row for row in [*held, *new]}
     return list(by_name.values())
 
 

@@ -28,12 +28,16 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
     path.write_text("\n\n".join(parts) + "\n")
 
 
+def name_of(row: Row) -> str:
+    """By which a row is known in its table."""
+    return next(str(row[key]) for key in ("row", "network", "bits") if key in row)
+
+
 def _machines(rows: Sequence[Row]) -> str:
     """Where the rows were measured; where not all in one place, which ones where."""
     by_machine: dict[str, list[str]] = {}
     for row in rows:
-        name = next(str(row[key]) for key in ("row", "network", "bits") if key in row)
-        by_machine.setdefault(row["machine"], []).append(name)
+        by_machine.setdefault(row["machine"], []).append(name_of(row))
     if len(by_machine) == 1:
         return f"Machine: {next(iter(by_machine))}."
     return "\n\n".join(f"Machine of {'; '.join(names)}: {machine}." for machine, names in by_machine.items())
@@ -327,7 +331,7 @@ _SECTIONS = {
     ),
     "promise": (
         "End to end: zeros in blocks and 8 bits",
-        "A residual network of 64 to 256 channels on Fashion-MNIST (2.8 million weights, 1.5 ms in float32); zeros in "
+        "A residual network of 64 to 256 channels on Fashion-MNIST (2.8 million weights); zeros in "
         "the Engine's block pattern, 8 bits, trained. Wanted: at "
         "most 0.5 (80 %) and 1.0 (90 %) points lost, 2 and 3 times as fast as OpenVINO's int8 of the dense network, a "
         "file a twentieth of the float network's (as ONNX; its `.goss` file is entropy-coded already). One thread, "

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "runtime/cell_shape.h"
+#include "runtime/channel_ranges.h"
 #include "runtime/errors.h"
-#include "runtime/quantized_cells.h"
 
 namespace gossamer {
 namespace {
@@ -31,12 +31,6 @@ std::vector<std::vector<Part>> parts_of(const std::vector<ChannelRange>& ranges)
       parts.back().mask |= 0xffu << 8 * (to % 4);
     }
   }
-  return all;
-}
-
-int64_t channels_of(const std::vector<ChannelRange>& ranges) {
-  int64_t all = 0;
-  for (const ChannelRange& range : ranges) all += range.count;
   return all;
 }
 
@@ -83,6 +77,12 @@ std::vector<ChannelRange> channel_ranges(const Node& node) {
   return ranges;
 }
 
+int64_t channel_count(const std::vector<ChannelRange>& ranges) {
+  int64_t all = 0;
+  for (const ChannelRange& range : ranges) all += range.count;
+  return all;
+}
+
 void infer_cell_channels(Inference& n) {
   Shape out = n.shape(0);
   for (size_t i = 1; i < n.inputs.size(); ++i) {
@@ -98,7 +98,7 @@ void infer_cell_channels(Inference& n) {
     out.push_back(4);
     if (pixels_of(out) != pixels) n.fail("pixels of " + shape_text(n.shape(0)) + " and of " + shape_text(out));
   }
-  out[1] = (channels_of(channel_ranges(n.node)) + 3) / 4;
+  out[1] = (channel_count(channel_ranges(n.node)) + 3) / 4;
   n.outputs = {out};
 }
 

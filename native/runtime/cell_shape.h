@@ -46,7 +46,8 @@ void each_image(const Run& run, int64_t batch, int64_t planes, const Args& fixed
   }
 }
 
-// gossamer.Channels (cell_channels.cc): ranges of the inputs' channels, one after the other.
+// gossamer.Channels (cell_channels.cc): ranges of the inputs' channels, one after the other (channel_ranges.h). The attribute
+// `spatial`: the sizes of the result, as many pixels, where they are not the inputs'.
 void infer_cell_channels(Inference& n);
 Step build_cell_channels(Build& b);
 

@@ -26,14 +26,6 @@ struct CellTensor : QuantizedTensor {
   InCells in_cells;
 };
 
-// Channels begin .. begin + count - 1 of an input in cells. gossamer.Channels has several, as its attribute `ranges`.
-struct ChannelRange {
-  size_t input;
-  int64_t begin, count;
-};
-std::vector<int64_t> to_attribute(const std::vector<ChannelRange>& ranges);
-std::vector<ChannelRange> channel_ranges(const Node& node);
-
 // A quantized tensor that is another one with zeros around its pixels: begin and end of each spatial dimension.
 struct Padded {
   QuantizedTensor inner;

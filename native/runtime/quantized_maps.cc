@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/cell_maps/cell_maps.h"
+#include "runtime/channel_ranges.h"
 #include "runtime/quantized_cells.h"
 
 namespace gossamer {
@@ -253,16 +254,14 @@ bool concat(CellRewriter& r, const Node& node) {
   }
   if (!along_channels(node, parts[0])) return false;
   std::vector<ChannelRange> ranges;
-  int64_t all = 0;
   Node joined = cell_node("gossamer.Channels", node, {}, {});
   for (const CellTensor& part : parts) {
     ranges.push_back({joined.inputs.size(), 0, part.in_cells.channels});
     joined.inputs.push_back(requantize(r, node, part, part.in_cells.value, tail));
-    all += part.in_cells.channels;
   }
   joined.attributes["ranges"] = to_attribute(ranges);
   r.absorb(tail.nodes);
-  r.define(tail.value, *tail.quantization, all, parts[0].in_cells.rank, std::move(joined));
+  r.define(tail.value, *tail.quantization, channel_count(ranges), parts[0].in_cells.rank, std::move(joined));
   return true;
 }
 
@@ -296,8 +295,7 @@ Tail tail_of(const CellRewriter& r, int value, const Quantization& x) {
 
 // `value` is made of channels of x; in float32 where it is not quantized. `spatial`: its sizes, where they are others.
 void take_channels(CellRewriter& r, const Node& node, const CellTensor& x, const std::vector<ChannelRange>& ranges, int value, std::vector<int64_t> spatial = {}) {
-  int64_t channels = 0;
-  for (const ChannelRange& range : ranges) channels += range.count;
+  const int64_t channels = channel_count(ranges);
   const Tail tail = tail_of(r, value, x);
   Node step = cell_node("gossamer.Channels", node, {x.in_cells.value}, {{"ranges", to_attribute(ranges)}, {"spatial", std::move(spatial)}});
   look_through(r.made(x.in_cells.node), step);
@@ -381,7 +379,7 @@ bool shuffle(CellRewriter& r, const Node& node) {
   std::vector<size_t> passed;
   const Node* transpose = reader_of(r, node.outputs[0], *x, passed);
   const Node* back = transpose && swaps_groups(*transpose) ? reader_of(r, transpose->outputs[0], *x, passed) : nullptr;
-  if (!back || back->op != "Reshape") return false;
+  if (!back || back->op != "Reshape" || !node.has_input(1) || !back->has_input(1)) return false;
   const std::vector<double> apart = r.patterns.numbers(node.inputs[1]), together = r.patterns.numbers(back->inputs[1]);
   if (together.size() != x->in_cells.rank || apart.size() != together.size() + 1) return false;
   if (apart[1] < 1 || apart[2] < 1 || apart[1] * apart[2] != static_cast<double>(channels) || together[1] != static_cast<double>(channels)) return false;

@@ -158,7 +158,7 @@ class Net:
         return [self.quantize(name, (size, *x.shape[1:]), x.scale, x.zero) for name, size in parts]
 
     def channels(self, x: Quantized, begin: int, end: int, scale: float | None = None) -> Quantized:
-        limits = [self.constant(np.int64([number])) for number in (begin, end, 1 - len(x.shape) - 1)]
+        limits = [self.constant(np.int64([number])) for number in (begin, end, -len(x.shape))]
         y = self.node("Slice", [self.dequantize(x), *limits])
         shape = (len(range(x.shape[0])[begin:end]), *x.shape[1:])
         return self.quantize(y, shape, scale or x.scale, x.zero)

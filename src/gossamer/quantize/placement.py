@@ -54,8 +54,7 @@ MEANS = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean"}
 JOINTS = {"add", "mul", "cat"}
 # Values pass unchanged: in cells, in cells where they are parted by channels, and only as bytes.
 _KEEP_CELLS = {"max_pool1d", "max_pool2d", "constant_pad_nd", "pad"}
-_SPLITS = {"chunk", "split", "split_with_sizes"}
-_PARTS = _SPLITS | {"slice", "narrow"}
+_PARTS = {"chunk", "split", "split_with_sizes", "slice", "narrow"}
 MOVES = {
     "view",
     "reshape",
@@ -67,6 +66,7 @@ MOVES = {
     "t",
     "expand",
     "slice",
+    "narrow",
     "_unsafe_view",
 }
 _OF_TWO = {"matmul", "bmm"}
@@ -256,7 +256,7 @@ class _Placement:
         if user in self.products:
             return value in self.products[user]
         computes = user in self.cells | self.bytes or base_name(user) in ABSENT
-        return user in wanted and computes and (self._is_float(value) or base_name(value) in _SPLITS)
+        return user in wanted and computes and (self._is_float(value) or value in self.moved)
 
     def _is_fused(self, value: Node) -> bool:
         """Whether the only reader, a clamp or a batch norm, becomes part of the operator that makes ``value``."""
@@ -321,9 +321,7 @@ class _Placement:
         return base_name(node) in CLAMPS | {"batch_norm"} and (node in self.cells or source in self.products)
 
 
-_SILENT = (
-    MOVES | _KEEP_CELLS | _PARTS | ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
-)
+_SILENT = MOVES | _KEEP_CELLS | ABSENT | {"linear", "conv1d", "conv2d", "embedding", "to", "_to_copy"}
 
 
 def _pads_zeros(node: Node) -> bool:

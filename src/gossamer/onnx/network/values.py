@@ -33,7 +33,7 @@ def tensor(value: Any, like: Tensor | None = None) -> Tensor:
 def ints(value: Any) -> list[Any]:
     """A value as sizes: numbers, and symbols where they depend on the batch."""
     if isinstance(value, Tensor):
-        raise ComputedError("sizes, axes or counts")
+        raise ComputedError("sizes, axes, counts or scales")
     if isinstance(value, torch.SymInt):
         return [value]
     return value if isinstance(value, list) else np.asarray(value).reshape(-1).tolist()
