@@ -308,3 +308,14 @@ def test_graph_moves_to_a_gpu(name):
     moved = {k: v.cuda() for k, v in example.items()} if isinstance(example, dict) else example.cuda()
     outputs = leaves(call(graph.eval().cuda(), moved))
     torch.testing.assert_close([o.cpu() for o in outputs], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_slices_that_take_everything_are_left_out():
+    class Sliced(nn.Module):
+        def forward(self, x):
+            return x[:, 2:, :][:, :, 1:-1]
+
+    x = torch.randn(3, 5, 7)
+    graph = trace(Sliced(), x)
+    assert sum(node.op == "call_function" for node in graph.graph.nodes) == 2
+    torch.testing.assert_close(graph(x), x[:, 2:, 1:-1])

@@ -232,3 +232,19 @@ def test_examples_that_a_file_of_one_mixes_are_named():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     with pytest.raises(GraphError, match="'y' of the file mixes the examples .* dynamic"):
         to_graph(load(model), [torch.randn(4, 8)])
+
+
+def test_constants_that_are_computed_are_named_with_their_operation():
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["count"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["count", "one"], ["k"]),
+            helper.make_node("TopK", ["x", "k"], ["y", "places"], name="best"),
+        ],
+        "best", [value("x", 1, ["n", 8])], [value("y", 1, None)], [numpy_helper.from_array(np.array([1]), "one")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(UnsupportedError, match="TopK 'best' .* counts .* are computed .* PyTorch model"):
+        to_graph(load(model), [torch.full((2, 8), 3.0)])

@@ -25,7 +25,7 @@ from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from gossamer.errors import GraphError, TraceError
+from gossamer.errors import GraphError, TraceError, UnsupportedError
 from gossamer.graph import blame, modes
 from gossamer.graph.call import Call, bind
 from gossamer.graph.inline import inline_regions
@@ -125,6 +125,8 @@ def _copied(model: nn.Module) -> nn.Module:
 def _run_eagerly(probe: nn.Module, model: nn.Module, call: Call) -> None:
     try:
         call.of(probe, call.batch)
+    except UnsupportedError:  # of an ONNX file, which names its operation
+        raise
     except Exception as error:  # the user's model may raise anything
         raise TraceError(
             f"the model itself fails on the example {call}: {type(error).__name__}: {error}\n"
